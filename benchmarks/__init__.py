@@ -1,0 +1,1 @@
+"""Runnable comparisons with the tools users know, and the reports they wrote."""

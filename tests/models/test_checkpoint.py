@@ -1,0 +1,131 @@
+"""Files: what is read back, what is refused and in which words, what another model can start from."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vision_tasks.errors import UserError
+from vision_tasks.models.checkpoint import load_model, save_model, start_from
+from vision_tasks.models.registry import create_model
+
+
+def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
+    model = create_model(name, classes)
+    for buffer in model.backbone.buffers():  # trained BatchNorm statistics travel, too
+        buffer.add_(1)
+    save_model(model, folder / file, (64, 96), "crop")
+    return folder / file
+
+
+def test_a_run_folder_gives_its_best_else_its_last(tmp_path: Path) -> None:
+    saved(tmp_path, "resnet18", ("a", "b"), "last.safetensors")
+    assert load_model(tmp_path)[1].classes == ("a", "b")
+    saved(tmp_path, "resnet18", ("c", "d"))
+    model, card = load_model(str(tmp_path))
+    assert card.classes == model.info.classes == ("c", "d")
+    assert (card.canvas, card.fit, card.code_licence) == ((64, 96), "crop", "BSD-3-Clause")
+    assert not model.training
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        saved(tmp_path, "resnet18", ("c", "d"))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("no tensors here")
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    (tmp_path / "net.pth").write_bytes(b"PK")
+    (tmp_path / "run").mkdir()
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    cut = saved(tmp_path, "resnet18", ("a",), "cut.safetensors")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    for name, message in {
+        "gone.safetensors": "checkpoint not found",
+        "run": "no best.safetensors or last.safetensors in",
+        "text.safetensors": "is not a safetensors file",
+        "empty.safetensors": "is not a safetensors file",
+        "cut.safetensors": "is not a safetensors file, or is damaged",
+        "net.pth": "not read yet",
+        "foreign.safetensors": "was not written by vision-tasks",
+    }.items():
+        with pytest.raises(UserError, match=message) as error:
+            load_model(tmp_path / name)
+        assert name in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_tensors_of_another_model(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    small = create_model("resnet18", ("a", "b"))
+    del small.net.layer4
+    save_model(small, path, (64, 64), "crop")
+    with pytest.raises(UserError, match=r"does not hold a resnet18: missing net\.layer4.* and \d+ more"):
+        load_model(path)
+    small.odd = torch.nn.Linear(1, 1)
+    save_model(small, path, (64, 64), "crop")
+    with pytest.raises(UserError, match=r"unknown odd\.bias, odd\.weight"):
+        load_model(path)
+
+
+def test_a_newer_format(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    save_file(load_file(path), path, metadata={"vision_tasks": '{"format": 2}'})
+    with pytest.raises(UserError, match="newer vision-tasks"):
+        load_model(path)
+
+
+def test_start_from_the_same_model(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source = load_model(path)[0]
+    same, wider = create_model("resnet18", ("a", "b")), create_model("resnet18", ("a", "b", "c"))
+    account = start_from(same, path)
+    assert account.startswith("took 124 of 124 tensors from resnet18 (")
+    assert "new" not in account
+    assert all(torch.equal(own, other) for own, other in zip(same.parameters(), source.parameters(), strict=True))
+    head = wider.net.fc.weight.clone()
+    assert start_from(wider, tmp_path).endswith("; new: net.fc.weight, net.fc.bias")
+    assert torch.equal(wider.net.fc.weight, head)
+    assert torch.equal(wider.net.bn1.running_mean, source.net.bn1.running_mean)
+
+
+def test_a_head_of_other_classes_is_not_taken_by_position(tmp_path: Path) -> None:
+    path = saved(tmp_path, "yolo26n", ("a", "b"))
+    other = create_model("yolo26n", ("b", "a"))
+    before = other.net.model[-1].cv3[0][-1].weight.clone()
+    account = start_from(other, path)
+    assert "new: net.model.23.cv3.0.2.weight, net.model.23.cv3.0.2.bias, net.model.23.cv3.1.2.weight and 9" in account
+    assert torch.equal(other.net.model[-1].cv3[0][-1].weight, before)
+
+
+def test_start_from_another_task(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source, unet = load_model(path)[0], create_model("unet:resnet18", ("x", "y", "z"))
+    assert start_from(unet, path).startswith("took 120 of 120 tensors of the backbone from resnet18")
+    for own, other in zip(unet.backbone.state_dict().values(), source.backbone.state_dict().values(), strict=True):
+        assert torch.equal(own, other)
+    created = create_model("unet:resnet18", ("x",), weights=path)
+    assert torch.equal(created.net.encoder.conv1.weight, source.net.conv1.weight)
+
+
+def test_start_from_what_does_not_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    for name in ("yolov8n", "resnet50"):
+        model = create_model(name, ("a", "b"))
+        before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        with pytest.raises(UserError, match=f"the backbone of resnet18 does not fit {name}: .* tensors agree; not "):
+            start_from(model, path)
+        assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())

@@ -1,0 +1,63 @@
+"""Names, and what is said of wrong ones."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vision_tasks.errors import UserError
+from vision_tasks.models.registry import MODELS, create_model, model_entry, model_names
+
+
+def test_names() -> None:
+    assert model_names("classify") == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    assert "yolo26x" in model_names("detect")
+    assert "unet" in model_names("segment")
+    assert len(model_names()) == len(MODELS) == 24
+    assert model_entry("unet:resnet50").code_licence == "MIT"
+    assert model_entry("yolo11n").code_licence == "AGPL-3.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet19", "unknown model 'resnet19'; did you mean .*resnet18"),
+        ("yolov9n", "unknown model 'yolov9n'; did you mean .*yolov8n"),
+        ("qqqq", "unknown model 'qqqq'; known: fasterrcnn.*"),
+        ("resnet18:resnet34", "takes no encoder; write 'resnet18'"),
+        ("unet:", None),
+    ],
+)
+def test_wrong_names(name: str, message: str | None) -> None:
+    if message is None:
+        assert create_model(name, ("a",)).info.name == "unet:resnet34"
+        return
+    with pytest.raises(UserError, match=message) as error:
+        create_model(name, ("a",))
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_tasks_and_classes() -> None:
+    with pytest.raises(UserError, match="unknown task 'detection'; did you mean detect"):
+        model_names("detection")
+    with pytest.raises(UserError, match="at least one class"):
+        create_model("resnet18", ())
+    with pytest.raises(UserError, match="repeated: a, b"):
+        create_model("resnet18", ("a", "b", "a", "b", "c"))
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "ultralytics"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(UserError, match=r'needs ultralytics: pip install "vision-tasks\[yolo\]" \(AGPL-3.0\)'):
+        create_model("yolo11n", ("a",))
+
+
+def test_listing_models_imports_none_of_their_libraries() -> None:
+    code = (
+        "import sys; from vision_tasks.models.registry import model_names; model_names();"
+        "assert not {'torchvision', 'ultralytics', 'segmentation_models_pytorch', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

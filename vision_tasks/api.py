@@ -1,0 +1,210 @@
+"""The verbs as Python functions: what the command line does, with the same names and options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.wrappers import _FabricModule
+
+from vision_tasks.augment.policy import strength
+from vision_tasks.config import TrainConfig, read_config, write_config
+from vision_tasks.data.catalog import open_dataset, pick_split, train_val
+from vision_tasks.data.dataset import Dataset
+from vision_tasks.device import choose_device, choose_precision, fabric_for
+from vision_tasks.engine import predict as inference
+from vision_tasks.engine.evaluate import score
+from vision_tasks.engine.progress import say
+from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
+from vision_tasks.engine.sources import find_images
+from vision_tasks.engine.train import set_up, wrap
+from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.files import write_text
+from vision_tasks.models.checkpoint import ModelCard, load_model
+from vision_tasks.models.registry import model_entry, model_names
+from vision_tasks.tasks import Task, get_task
+
+PathLike = str | Path
+
+_FLAWS_SHOWN = 5
+
+
+def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> Dataset[Any]:
+    """Read a data set of `task`; its format is recognised unless given. Raises UserError."""
+    return open_dataset(Path(data), get_task(task).readers, data_format)
+
+
+def train(
+    task: str,
+    *,
+    data: PathLike | None = None,
+    model: str | None = None,
+    augment: str | None = None,
+    config: PathLike | TrainConfig | None = None,
+    out: PathLike | None = None,
+    resume: PathLike | None = None,
+    **settings: Any,
+) -> Path:
+    """Train a model and return its run folder.
+
+    `settings` are the fields of `TrainConfig` (epochs, image_size, batch_size, lr, seed, ...); what is not given comes
+    from `config`, then from the model family's and the task's recipe. `resume` continues a run folder to its end,
+    exactly as if it had never stopped. Raises UserError for anything that is the caller's to mend.
+    """
+    record = get_task(task)
+    if resume is not None:
+        folder = RunFolder(Path(resume))
+        chosen = _resumed_config(record, folder)
+    else:
+        chosen = resolve_config(record, model, augment, config, settings | ({"data": str(data)} if data else {}))
+        folder = RunFolder(Path(out) if out else next_free(Path("runs"), f"{task}-{chosen.model.replace(':', '-')}"))
+    if not chosen.data:
+        raise UserError("no data: give --data PATH")
+    dataset = open_dataset(Path(chosen.data), record.readers, chosen.data_format)
+    training, validation, remarks = train_val(dataset)
+    _introduce(dataset, remarks)
+    if resume is None:
+        folder.create()
+        write_config(chosen, folder.config)
+    run = set_up(record, chosen, folder, training, validation, dataset.classes, resume is not None).run()
+    say(f"wrote {run.best} and {run.metrics}")
+    return run.path
+
+
+def evaluate(
+    task: str,
+    *,
+    weights: PathLike,
+    data: PathLike,
+    split: str = "test",
+    out: PathLike | None = None,
+    data_format: str | None = None,
+    batch_size: int = 16,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Score a checkpoint on a split, in original pixels; writes `metrics.json` into `out` where it is given.
+
+    Precision is fp32 unless asked for otherwise, so that a score does not depend on the machine. Raises UserError.
+    """
+    record = get_task(task)
+    model, card = _load(record, weights, device, precision)
+    dataset = open_dataset(Path(data), record.readers, data_format)
+    samples = pick_split(dataset, split)
+    _introduce(dataset, [])
+    _require_same_classes(card, dataset)
+    metrics, failures = score(model, record, samples, card.classes, card.canvas, card.fit, batch_size)
+    metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
+    for failure in failures:
+        say(f"left out, cannot be read: {failure.path}: {failure.reason}")
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_text(Path(out) / "metrics.json", dumps(metrics) + "\n")
+        say(f"wrote {Path(out) / 'metrics.json'}")
+    return metrics
+
+
+def predict(
+    task: str,
+    *,
+    weights: PathLike,
+    source: PathLike | Sequence[PathLike],
+    out: PathLike,
+    formats: Sequence[str] = inference.FORMATS,
+    conf: float = 0.25,
+    max_detections: int = 300,
+    batch_size: int = 16,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> inference.Summary:
+    """Run a checkpoint over files, folders and globs; see `engine/predict.py` for what is written into `out`."""
+    record = get_task(task)
+    for name in formats:
+        if name not in inference.FORMATS:
+            raise unknown_name("format", name, inference.FORMATS)
+    model, card = _load(record, weights, device, precision)
+    found = find_images([source] if isinstance(source, str | Path) else source)
+    folder = _output_folder(Path(out))
+    settings = inference.Settings(tuple(formats), conf, max_detections, batch_size)
+    summary = inference.predict(model, record, found, card.classes, card.canvas, card.fit, folder, settings)
+    say(
+        f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
+        f"skipped; wrote {folder / 'predictions.jsonl'}"
+    )
+    if summary.failed:
+        say(f"unreadable files are listed in {folder / 'failures.jsonl'}")
+    return summary
+
+
+def resolve_config(
+    task: Task[Any],
+    model: str | None,
+    augment: str | None,
+    config: PathLike | TrainConfig | None,
+    settings: dict[str, Any],
+) -> TrainConfig:
+    """The complete configuration: task's recipe, then the model family's, then `config`, then `settings`."""
+    given: dict[str, Any] = {}
+    if isinstance(config, TrainConfig):
+        given = config.model_dump()
+    elif config is not None:
+        given = read_config(Path(config))
+    if given.get("task", task.name) != task.name:
+        raise UserError(f"{config} is a configuration for {given['task']}, not for {task.name}")
+    name = model or given.get("model") or task.recipe.model
+    require_model_of(task, name)
+    resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | settings | {"model": name})
+    return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
+
+
+def require_model_of(task: Task[Any], name: str) -> None:
+    """A model of another task is answered with the models of this one."""
+    owner = model_entry(name).task
+    if owner != task.name:
+        raise UserError(
+            f"model '{name}' is for {owner}, not for {task.name}; {task.name} has: {', '.join(model_names(task.name))}"
+        )
+
+
+def _resumed_config(task: Task[Any], folder: RunFolder) -> TrainConfig:
+    if not folder.config.exists():
+        raise UserError(f"{folder.path} is not a run folder: it has no config.toml")
+    if not folder.state.exists():
+        raise UserError(f"{folder.path} has no last.state to resume from; train anew into another --out")
+    return resolve_config(task, None, None, folder.config, {})
+
+
+def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tuple[_FabricModule, ModelCard]:
+    model, card = load_model(Path(weights))
+    require_model_of(task, card.name)
+    chosen = choose_device(device)
+    return wrap(fabric_for(chosen, choose_precision(precision, chosen)), model), card
+
+
+def _require_same_classes(card: ModelCard, dataset: Dataset[Any]) -> None:
+    if card.classes != dataset.classes:
+        raise UserError(
+            f"classes differ: the weights know {', '.join(card.classes)}; "
+            f"{dataset.root} has {', '.join(dataset.classes)}"
+        )
+
+
+def _introduce(dataset: Dataset[Any], remarks: Sequence[str]) -> None:
+    """Say what was recognised, what was decided, and what is wrong with the data."""
+    splits = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
+    say(f"{dataset.root}: {dataset.format}, {len(dataset.classes)} classes; {splits}")
+    for remark in remarks:
+        say(remark)
+    for flaw in dataset.flaws[:_FLAWS_SHOWN]:
+        say(f"flaw: {flaw.path}: {flaw.what}")
+    if len(dataset.flaws) > _FLAWS_SHOWN:
+        say(f"flaw: and {len(dataset.flaws) - _FLAWS_SHOWN} more")
+
+
+def _output_folder(out: Path) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write into {out}: {error.strerror}; give another --out") from error
+    return out

@@ -1,0 +1,172 @@
+"""From luck to plans: which images make up each canvas of a batch, and by which matrices.
+
+All numbers of a batch are drawn in a few vectorised calls, keyed by (seed, epoch, sample id); what a canvas looks like
+depends on nothing else. Sizes of images are not known here: a placement is a small value that gives the matrix
+(original px -> canvas px) once the loader has read the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision_tasks import luck
+from vision_tasks.augment import colour
+from vision_tasks.augment.mosaic import MosaicTile, mosaic_tiles
+from vision_tasks.config import Policy, Range
+from vision_tasks.geometry import affines, centred, crop, fit_rule, translate
+from vision_tasks.types import Canvas, Matrix, Patch, Placement, Plan, Size
+
+Draws = NDArray[np.float64]  # in [0,1), [B,...]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The whole image on the canvas, without luck: what evaluation and prediction use."""
+
+    canvas: Size
+    fit: str
+
+    def __call__(self, size: Size) -> Matrix:
+        return fit_rule(self.fit)(size, self.canvas)
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A region of the image stretched over the canvas (GoogLeNet's augmentation, Szegedy et al. 2015)."""
+
+    canvas: Size
+    area: float  # share of the image
+    ratio: float  # width / height in original pixels
+    left: float  # position among the possible ones, 0..1
+    top: float
+
+    def __call__(self, size: Size) -> Matrix:
+        height, width = size
+        pixels = self.area * height * width
+        crop_width, crop_height = min(width, (pixels * self.ratio) ** 0.5), min(height, (pixels / self.ratio) ** 0.5)
+        x, y = self.left * (width - crop_width), self.top * (height - crop_height)
+        return crop((x, y, x + crop_width, y + crop_height), self.canvas)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A placement followed by a change of the canvas (flip, rotation, shear, zoom, shift)."""
+
+    base: Placement
+    change: Matrix  # canvas px -> canvas px
+
+    def __call__(self, size: Size) -> Matrix:
+        return np.asarray(self.change @ self.base(size))
+
+
+def fitted(samples: Sequence[int], canvas: Size, fit: str) -> Plan:
+    """The plan of a batch without luck: every image whole, by the fit."""
+    return [(Patch(sample, Fit(canvas, fit)),) for sample in samples]
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes the plans of a training: everything that stays the same from batch to batch."""
+
+    policy: Policy
+    canvas: Size
+    fit: str
+    keys: luck.Keys  # [N], of all samples
+    seed: int
+    epochs: int
+
+    def plan(self, epoch: int, samples: NDArray[np.int64]) -> Plan:
+        """The canvases of one batch; `samples` [B] are positions among all samples."""
+        policy = self.policy.at(epoch, self.epochs)
+        mixed = self._draw("mosaic?", epoch, samples, 1)[:, 0] < policy.mosaic
+        alone = dict(zip(samples[~mixed].tolist(), self._alone(policy, epoch, samples[~mixed]), strict=True))
+        shared = dict(zip(samples[mixed].tolist(), self._shared(policy, epoch, samples[mixed]), strict=True))
+        return [(alone.get(sample) or shared[sample]) for sample in samples.tolist()]
+
+    def _alone(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Canvas]:
+        changes = self._changes(policy, epoch, samples)
+        bases = self._bases(policy, epoch, samples)
+        colours = self._colours(policy, epoch, samples)
+        return [
+            (Patch(sample, Moved(base, change), tint),)
+            for sample, base, change, tint in zip(samples.tolist(), bases, changes, colours, strict=True)
+        ]
+
+    def _shared(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Canvas]:
+        """Mosaic: each sample in the first quadrant with three others drawn by its own luck."""
+        partners = (self._draw("partners", epoch, samples, 3) * len(self.keys)).astype(np.int64)
+        members = np.concatenate([samples[:, None], partners], axis=1)  # [B,4]
+        layout = self._draw("layout", epoch, samples, 5)
+        flips = self._draw("flips", epoch, samples, 8).reshape(-1, 4, 2) < [policy.flip_x, policy.flip_y]
+        colours = self._colours(policy, epoch, samples)
+        return [
+            tuple(
+                Patch(member, tile, tint, tile.region)
+                for member, tile in zip(row.tolist(), mosaic_tiles(draws, flip, self.canvas, policy), strict=True)
+            )
+            for row, draws, flip, tint in zip(members, layout, flips, colours, strict=True)
+        ]
+
+    def _bases(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Placement]:
+        if policy.crop_area is None:
+            return [Fit(self.canvas, self.fit)] * len(samples)
+        draws = self._draw("crop", epoch, samples, 4)
+        area = _between(draws[:, 0], policy.crop_area)
+        ratio = np.exp(_between(draws[:, 1], (np.log(policy.crop_ratio[0]), np.log(policy.crop_ratio[1]))))
+        return [
+            RandomCrop(self.canvas, *map(float, values))
+            for values in zip(area, ratio, draws[:, 2], draws[:, 3], strict=True)
+        ]
+
+    def _changes(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Matrices [B,3,3] canvas px -> canvas px."""
+        draws = self._draw("change", epoch, samples, 8)
+        low, high = np.log(policy.zoom[0]), np.log(policy.zoom[1])
+        matrices = centred(
+            affines(
+                np.radians(_around(draws[:, 0], policy.rotate)),
+                np.exp(_between(draws[:, 1], (low, high))),
+                np.tan(np.radians(_around(draws[:, 2], policy.shear))),
+                np.tan(np.radians(_around(draws[:, 3], policy.shear))),
+                draws[:, 4] < policy.flip_x,
+                draws[:, 5] < policy.flip_y,
+            ),
+            self.canvas,
+        )
+        shift = _around(draws[:, 6:8], policy.shift) * [self.canvas[1], self.canvas[0]]
+        return np.array([translate(x, y) @ matrix for (x, y), matrix in zip(shift, matrices, strict=True)]).reshape(
+            -1, 3, 3
+        )
+
+    def _colours(
+        self, policy: Policy, epoch: int, samples: NDArray[np.int64]
+    ) -> list[NDArray[np.float32]] | list[None]:
+        """Colour matrices [3,4], or None for all where the policy leaves colours alone."""
+        if not (policy.brightness or policy.contrast or policy.saturation or policy.hue):
+            return [None] * len(samples)
+        draws = self._draw("colour", epoch, samples, 4)
+        matrices = (
+            colour.hue(_around(draws[:, 0], policy.hue))
+            @ colour.saturation(1 + _around(draws[:, 1], policy.saturation))
+            @ colour.contrast(1 + _around(draws[:, 2], policy.contrast))
+            @ colour.brightness(1 + _around(draws[:, 3], policy.brightness))
+        )
+        return list(matrices[:, :3].astype(np.float32))
+
+    def _draw(self, purpose: str, epoch: int, samples: NDArray[np.int64], count: int) -> Draws:
+        return luck.uniform(self.seed, purpose, epoch, self.keys[samples], count)
+
+
+def _between(draws: Draws, ends: Range) -> Draws:
+    return ends[0] + draws * (ends[1] - ends[0])
+
+
+def _around(draws: Draws, reach: float) -> Draws:
+    return (2 * draws - 1) * reach
+
+
+__all__ = ["Fit", "MosaicTile", "Moved", "Planner", "RandomCrop", "fitted"]

@@ -1,0 +1,192 @@
+"""The command line: task first, verb second. It parses, calls the function of the same name, and words the errors.
+
+Nothing heavy is imported here: `--help` must answer before torch could be loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vision_tasks.errors import UserError
+
+_TASKS = {
+    "classify": "Image classification: one class for a whole image.",
+    "detect": "Object detection: boxes with classes and confidence scores.",
+    "segment": "Semantic segmentation: a class for every pixel.",
+}
+
+Data = Annotated[str, typer.Option(help="Folder of the data set; its format is recognised.")]
+DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Weights = Annotated[str, typer.Option(help="Run folder or .safetensors file.")]
+
+
+def _task_app(task: str, summary: str) -> typer.Typer:
+    """The verbs of one task; the same three for every task."""
+    app = typer.Typer(help=summary, add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command()
+    def train(
+        data: Annotated[str | None, typer.Option(help="Folder of the data set; its format is recognised.")] = None,
+        model: Annotated[str | None, typer.Option(help="Name of the model; `vision-tasks models` lists them.")] = None,
+        weights: Annotated[str | None, typer.Option(help="Checkpoint to start from, or none.")] = None,
+        epochs: Annotated[int | None, typer.Option(help="Times through the training images.")] = None,
+        image_size: Annotated[int | None, typer.Option(help="Side of the square canvas in pixels.")] = None,
+        batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
+        lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+        freeze: Annotated[str | None, typer.Option(help="none or backbone.")] = None,
+        augment: Annotated[str | None, typer.Option(help="none, light, default or strong.")] = None,
+        device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+        precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+        seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
+        out: Annotated[str | None, typer.Option(help="Run folder to make; default: runs/TASK-MODEL.")] = None,
+        resume: Annotated[str | None, typer.Option(help="Run folder to continue where it stopped.")] = None,
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", help="key=value for any other setting of config.toml.")
+        ] = None,
+        config: Annotated[str | None, typer.Option(help="TOML file of settings, as in a run folder.")] = None,
+        data_format: DataFormat = None,
+    ) -> None:
+        """Train a model; writes a run folder with checkpoints and metrics."""
+        from vision_tasks import api
+        from vision_tasks.config import parse_setting
+
+        given = {"weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
+                 "freeze": freeze, "device": device, "precision": precision, "seed": seed,
+                 "data_format": data_format}  # fmt: skip
+        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen |= dict(parse_setting(text) for text in settings or [])
+        api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
+
+    @app.command()
+    def evaluate(
+        weights: Weights,
+        data: Data,
+        split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "test",
+        out: Annotated[str | None, typer.Option(help="Folder for metrics.json.")] = None,
+        batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
+        device: Device = "auto",
+        precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        data_format: DataFormat = None,
+    ) -> None:
+        """Score a checkpoint on a split, in original pixels."""
+        from vision_tasks import api
+        from vision_tasks.tasks import get_task
+
+        metrics = api.evaluate(task, weights=weights, data=data, split=split, out=out, batch_size=batch_size,
+                               device=device, precision=precision, data_format=data_format)  # fmt: skip
+        _print_scores(metrics, get_task(task).headline)
+
+    @app.command()
+    def predict(
+        weights: Weights,
+        source: Annotated[list[str], typer.Option(help="File, folder or glob; can be given more than once.")],
+        out: Annotated[str, typer.Option(help="Folder to write into.")],
+        formats: Annotated[str, typer.Option("--format", help="jsonl, drawings.")] = "jsonl,drawings",
+        conf: Annotated[float, typer.Option(help="Boxes below this score are not reported.")] = 0.25,
+        max_detections: Annotated[int, typer.Option(help="Most boxes reported for an image.")] = 300,
+        batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
+        device: Device = "auto",
+        precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be read.")] = False,
+    ) -> None:
+        """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
+        from vision_tasks import api
+
+        summary = api.predict(task, weights=weights, source=source, out=out, formats=formats.split(","), conf=conf,
+                              max_detections=max_detections, batch_size=batch_size, device=device,
+                              precision=precision)  # fmt: skip
+        if strict and summary.failed:
+            raise typer.Exit(1)
+
+    return app
+
+
+_APPS = {task: _task_app(task, summary) for task, summary in _TASKS.items()}
+
+app = typer.Typer(
+    help="Classify, detect, segment: train, evaluate and predict with one data layer and exact metrics.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _name, _app in _APPS.items():
+    app.add_typer(_app, name=_name)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("demo"),
+    tasks: Annotated[str, typer.Option(help="Which tasks to show.")] = ",".join(_TASKS),
+) -> None:
+    """The main job on data that is already here: no download, no GPU, some minutes."""
+    from vision_tasks.commands.demo import run_demo
+
+    run_demo(out, tuple(tasks.split(",")))
+
+
+@app.command()
+def models(task: Annotated[str | None, typer.Option(help="classify, detect or segment.")] = None) -> None:
+    """The models of a task, with the licence of their code."""
+    from vision_tasks.models.registry import model_entry, model_names
+
+    for name in model_names(task):
+        entry = model_entry(name)
+        print(f"{entry.task:9} {name:36} {entry.family:28} {entry.code_licence}")
+
+
+# The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+def main(app: typer.Typer = app) -> None:
+    """Run the command line: exit code 0 done, 2 the input is wrong (one line says how), 1 anything else."""
+    arguments = sys.argv[1:] or ["--help"]
+    sys.exit(_run(typer.main.get_command(app), arguments))
+
+
+def classify_main() -> None:
+    """`vt-classify`"""
+    main(_APPS["classify"])
+
+
+def detect_main() -> None:
+    """`vt-detect`"""
+    main(_APPS["detect"])
+
+
+def segment_main() -> None:
+    """`vt-segment`"""
+    main(_APPS["segment"])
+
+
+def _run(command: Callable[..., Any], arguments: list[str]) -> int:
+    try:
+        return int(command(arguments, standalone_mode=False) or 0)
+    except UserError as error:
+        return _complain(str(error))
+    except _UsageError as error:
+        program = error.ctx.command_path if error.ctx else "vision-tasks"
+        return _complain(f"{error.format_message().rstrip('.')}; see {program} --help")
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped; what was written so far is usable, and `train --resume RUN` goes on", file=sys.stderr)
+        return 1
+
+
+def _complain(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _print_scores(metrics: dict[str, Any], headline: tuple[str, ...]) -> None:
+    for name in headline:
+        print(f"{name:16} {metrics[name]:.4f}")
+    print(f"{'images':16} {metrics['images']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What a user can set: complete, frozen, validated descriptions; a run folder stores them and `--config` reads them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.files import write_text
+
+Range = tuple[float, float]
+
+
+class Policy(BaseModel):
+    """Ranges of random geometry and colour; the default changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop_area: Range | None = Field(None, description="share of the image that a random crop keeps; None = use the fit")
+    crop_ratio: Range = Field((3 / 4, 4 / 3), description="aspect ratio (width / height) of that crop, drawn as a log")
+    flip_x: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
+    flip_y: float = Field(0.0, ge=0, le=1, description="probability of an upside-down flip")
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, drawn from [-rotate, rotate]")
+    shear: float = Field(0.0, ge=0, lt=90, description="degrees along each axis, drawn from [-shear, shear]")
+    zoom: Range = Field((1.0, 1.0), description="factor of size about the canvas' centre")
+    shift: float = Field(0.0, ge=0, le=1, description="share of the canvas side, drawn from [-shift, shift]")
+    brightness: float = Field(0.0, ge=0, le=1, description="factor drawn from [1 - b, 1 + b]")
+    contrast: float = Field(0.0, ge=0, le=1, description="factor about the middle grey drawn from [1 - c, 1 + c]")
+    saturation: float = Field(0.0, ge=0, le=1, description="factor about the pixel's grey drawn from [1 - s, 1 + s]")
+    hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle, drawn from [-h, h]")
+    mosaic: float = Field(0.0, ge=0, le=1, description="probability that four images share a canvas")
+    mosaic_off: int = Field(0, ge=0, description="epochs at the end that are trained without mosaic")
+
+    def largest_zoom(self) -> float:
+        """How much larger than fitted an image can get: what decoders must keep detail for."""
+        crop = 1.0 if self.crop_area is None else self.crop_area[0] ** -0.5
+        return max(1.0, crop * self.zoom[1])
+
+    def at(self, epoch: int, epochs: int) -> Policy:
+        """The policy of one epoch of a training of `epochs`."""
+        return self.model_copy(update={"mosaic": 0.0}) if epoch >= epochs - self.mosaic_off else self
+
+
+class TrainConfig(BaseModel):
+    """Everything a training depends on besides the data's bytes: the same config and seed give the same weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    data: str = Field("", description="folder of the data set")
+    data_format: str | None = Field(None, description="on-disk format, where it should not be recognised")
+    model: str
+    weights: str = Field("none", description="checkpoint to start from, or none")
+    freeze: Literal["none", "backbone"] = "none"
+
+    image_size: int = Field(gt=0, description="side of the square canvas in pixels")
+    fit: str = Field(description="how whole images meet the canvas: crop, letterbox or stretch")
+    augment: Policy = Policy()
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    lr: float = Field(gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; AdamW's first beta")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    clip: float = Field(10.0, gt=0, description="largest norm of the whole gradient")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' running mean that is evaluated; 0 = off")
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = Field(0, ge=0)
+    save_steps: int = Field(200, gt=0, description="a resumable state is saved after so many steps, and every epoch")
+    validate_every: int = Field(1, gt=0, description="epochs between validations; the last one is always validated")
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        return self.image_size, self.image_size
+
+    def changed(self, **values: Any) -> TrainConfig:
+        """A validated copy; a wrong name or value is the user's error."""
+        unknown = values.keys() - type(self).model_fields
+        if unknown:
+            raise unknown_name("setting", min(unknown), type(self).model_fields)
+        try:
+            return type(self).model_validate(self.model_dump() | values)
+        except ValidationError as error:
+            raise _as_user_error(error) from error
+
+
+def write_config(config: TrainConfig, path: Path) -> None:
+    """Store every setting as TOML; settings that are None are left out, as TOML has no null."""
+    write_text(path, tomli_w.dumps(config.model_dump(exclude_none=True)))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file; to be applied with `TrainConfig.changed`. Raises UserError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read the configuration {path}: {error}") from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` of `--set`, the value in TOML's notation or a bare word: ("lr", 0.01). Raises UserError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set takes key=value, not '{text}'")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _as_user_error(error: ValidationError) -> UserError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return UserError(f"setting '{where}': {first['msg'].lower()}, not {first['input']!r}")

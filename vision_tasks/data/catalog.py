@@ -1,0 +1,146 @@
+"""Opens a data set, whatever its format, and takes its splits, making those that it lacks.
+
+Data without splits is cut 80/10/10 into train, val and test, a train split without val gives 10 % of itself. A sample's
+place depends on the luck of its id among those of its stratum (the class, for whole-image labels), so it is the same
+every time and on every machine, and another class's images don't move it. What is cut is always said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from vision_tasks import luck
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.folders import some, split_name
+from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.types import Sample, T
+
+Splits = Mapping[str, tuple[Sample[T], ...]]
+
+_ALL = "all"
+_WITHOUT_SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
+_WITHOUT_VAL = {"train": 0.9, "val": 0.1}
+
+
+def open_dataset(path: Path, readers: Sequence[Reader[T]], data_format: str | None = None) -> Dataset[T]:
+    """The data set in folder `path`, by the first of `readers` that recognises it or by the one named `data_format`.
+
+    Raises UserError if the folder is missing, empty or of none of the formats, and what the reader raises.
+    """
+    _check_folder(path)
+    by_name = {reader.format: reader for reader in readers}
+    if data_format is not None and data_format not in by_name:
+        raise unknown_name("data format", data_format, by_name)
+    candidates = readers if data_format is None else [by_name[data_format]]
+    for reader in candidates:
+        if reader.recognises(path):
+            return reader.read(path)
+    layouts = "; ".join(f"{reader.format}: {reader.looks_like}" for reader in candidates)
+    raise UserError(f"{path}: is not laid out in a way that is known here; expected {layouts}")
+
+
+def _check_folder(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: no such folder; check --data")
+    if not path.is_dir():
+        raise UserError(f"{path}: is a file; --data takes the data set's folder")
+    if not any(path.iterdir()):
+        raise UserError(f"{path}: the folder is empty; check --data")
+
+
+def pick_split(dataset: Dataset[T], split: str, seed: int = 0) -> tuple[Sample[T], ...]:
+    """The samples of `split`, in the data set's order; `all` is every image, `valid` and `validation` are `val`.
+
+    Raises UserError, which lists the splits there are, for one that isn't there and isn't made (see `complete_splits`).
+    """
+    if split == _ALL:
+        return tuple({sample.id: sample for part in dataset.splits.values() for sample in part}.values())
+    splits, _ = complete_splits(dataset, seed)
+    name = split if split in splits else split_name(split) or split
+    if name not in splits:
+        raise UserError(f"{dataset.root}: has no split '{split}'; it has {', '.join(splits)}, and 'all' takes them all")
+    if not splits[name]:
+        raise UserError(f"{dataset.root}: split '{name}' has no images")
+    return splits[name]
+
+
+def train_val(dataset: Dataset[T], seed: int = 0) -> tuple[tuple[Sample[T], ...], tuple[Sample[T], ...], list[str]]:
+    """What to train on, what to validate on, and what the user must be told about where they come from.
+
+    Raises UserError if there is nothing to train or to validate on.
+    """
+    splits, said = complete_splits(dataset, seed)
+    name = _training_split(splits)
+    if name is None:
+        raise UserError(f"{dataset.root}: has no split 'train' to train on; it has {', '.join(splits)}")
+    for part in (name, "val"):
+        if not splits[part]:
+            raise UserError(f"{dataset.root}: split '{part}' has no images, so nothing can be trained")
+    return splits[name], splits["val"], said
+
+
+def complete_splits(dataset: Dataset[T], seed: int = 0) -> tuple[Splits[T], list[str]]:
+    """The data set's splits with those made that it lacks, and a sentence for each decision."""
+    if set(dataset.splits) == {_ALL}:
+        made, small = _cut(dataset.splits[_ALL], _WITHOUT_SPLITS, seed)
+        counts = ", ".join(f"{name} {len(samples)}" for name, samples in made.items())
+        return made, [f"{dataset.root.name} has no splits: cut by its sample ids into {counts} images", *small]
+    source = _training_split(dataset.splits)
+    if source is None or "val" in dataset.splits:
+        return dataset.splits, []
+    made, small = _cut(dataset.splits[source], _WITHOUT_VAL, seed)
+    said = f"{dataset.root.name} has no val split: {len(made['val'])} of the {len(dataset.splits[source])} {source} "
+    splits = {**dataset.splits, source: made["train"], "val": made["val"]}
+    return splits, [said + "images are held out as val, by their sample ids", *small]
+
+
+def _training_split(splits: Splits[T]) -> str | None:
+    return next((name for name in ("train", "trainval") if name in splits), None)
+
+
+def _cut(samples: Sequence[Sample[T]], shares: Mapping[str, float], seed: int) -> tuple[Splits[T], list[str]]:
+    """Each split's samples, in their order in `samples`, and a sentence about strata too small for every split."""
+    strata: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples):
+        strata.setdefault(sample.stratum, []).append(position)
+    taken: dict[str, list[int]] = {name: [] for name in shares}
+    small = []
+    for stratum, positions in strata.items():
+        ids = luck.keys(samples[position].id for position in positions)
+        ordered = [positions[i] for i in luck.order(seed, "split", 0, ids)]
+        borders = _borders(stratum, len(ordered), list(shares.values()), seed)
+        for name, (start, end) in zip(shares, pairwise(borders), strict=True):
+            taken[name] += ordered[start:end]
+        if stratum and 0 in np.diff(borders):
+            small.append(stratum)
+    _fill_empty(taken, [sample.stratum for sample in samples])
+    others = " or ".join(name for name in shares if name != "train")
+    said = f"{some(small)}: so few images that {others} got none of them (train keeps one of each at least)"
+    splits = {name: tuple(samples[position] for position in sorted(positions)) for name, positions in taken.items()}
+    return splits, [said] if small else []
+
+
+def _borders(stratum: str, count: int, shares: Sequence[float], seed: int) -> list[int]:
+    """Where a stratum of `count` is cut, the ends included; the first part is never empty.
+
+    Fractions are rounded by the luck of the stratum's name. Were they always rounded alike, a data set with a hundred
+    classes of five images would get an empty val.
+    """
+    draw = luck.uniform(seed, "split", 0, luck.keys([stratum]), 1).item()
+    ends = np.floor(np.cumsum(shares)[:-1] * count + draw + 1e-9).astype(int)
+    return [0, *np.clip(ends, 1, count).tolist(), count]
+
+
+def _fill_empty(taken: dict[str, list[int]], stratum: Sequence[str]) -> None:
+    """A split that got nothing, in a tiny data set, takes one image from train, where that has another of the kind."""
+    for positions in taken.values():
+        counts = Counter(stratum[position] for position in taken["train"])
+        spare = [position for position in taken["train"] if counts[stratum[position]] > 1]
+        if not positions and spare:
+            taken["train"].remove(spare[-1])
+            positions.append(spare[-1])

@@ -1,0 +1,39 @@
+"""What a reader makes of a folder: samples in splits, classes, and everything it found wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic
+
+from vision_tasks.types import Sample, T
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something in a user's files that was dropped, clipped or looks wrong; nothing of the kind is silent."""
+
+    path: Path
+    what: str
+
+
+@dataclass(frozen=True)
+class Dataset(Generic[T]):
+    """A data set as it lies on disk; images and masks are read later, one by one."""
+
+    root: Path
+    format: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, tuple[Sample[T], ...]]  # by name; the one key "all" where the data has no splits
+    flaws: tuple[Flaw, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Reader(Generic[T]):
+    """One on-disk format: a name, how to recognise it, how to read it."""
+
+    format: str
+    looks_like: str  # the layout in a few words, for "none of these formats was recognised" errors
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], Dataset[T]]

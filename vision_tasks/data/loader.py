@@ -1,0 +1,144 @@
+"""The loader: carries out plans. Threads decode and warp straight into batch buffers, a few batches ahead.
+
+It knows samples, matrices and regions, and nothing of tasks, models or luck. OpenCV and libjpeg release the
+interpreter lock, so threads use all cores without copying pixels between processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vision_tasks.data.decode import Decoded, DecodeError, read_image
+from vision_tasks.types import Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Sample, Size, T
+from vision_tasks.warp import BORDER, Pixels, warp_into
+
+Truth = Literal["canvas", "original", "none"]
+
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class _Row(Generic[T]):
+    """One canvas done: its pixels are in the buffer, the rest is here."""
+
+    info: ImageInfo | None  # None: the canvas' own image could not be read
+    target: T | None
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Loader(Generic[T]):
+    """Iterates over batches, in the order of their plans.
+
+    `truth` says which targets are made: "canvas" follows the images (training), "original" stays in original pixels
+    (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. Files
+    that cannot be read have no row in their batch and are listed in its `failures`; other errors are raised.
+    """
+
+    samples: Sequence[Sample[T]]
+    plans: Iterable[Plan]
+    canvas: Size
+    detail: Size
+    truth: Truth = "canvas"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    workers: int = 0  # 0 = one a core
+
+    def __iter__(self) -> Iterator[Batch[T]]:
+        # Parallel over images, not inside them: OpenCV's own threads would only get in the way.
+        cv2.setNumThreads(1)
+        workers = self.workers or os.cpu_count() or 1
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+        pending: deque[tuple[Tensor, list[Future[_Row[T]]]]] = deque()
+        try:
+            for plan in self.plans:
+                pending.append(self._submit(pool, plan))
+                if len(pending) > _BATCHES_AHEAD:
+                    yield self._collect(*pending.popleft())
+            while pending:
+                yield self._collect(*pending.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, pool: ThreadPoolExecutor, plan: Plan) -> tuple[Tensor, list[Future[_Row[T]]]]:
+        pinned = self.device.type == "cuda"
+        buffer = torch.empty((len(plan), *self.canvas, 3), dtype=torch.uint8, pin_memory=pinned)
+        pixels: Pixels = buffer.numpy()
+        return buffer, [pool.submit(self._paint, canvas, pixels[row]) for row, canvas in enumerate(plan)]
+
+    def _collect(self, buffer: Tensor, futures: list[Future[_Row[T]]]) -> Batch[T]:
+        rows = [future.result() for future in futures]
+        good = [index for index, row in enumerate(rows) if row.info is not None]
+        if len(good) < len(rows):
+            buffer = buffer[good]
+        targets = [row.target for row in rows if row.target is not None]
+        stacked = type(targets[0]).stack(targets).to(self.device) if targets and self.truth == "canvas" else None
+        return Batch(
+            images=_to_network(buffer, self.device),
+            targets=stacked,
+            originals=tuple(targets) if self.truth == "original" else (),
+            info=tuple(row.info for row in rows if row.info is not None),
+            failures=tuple(failure for row in rows for failure in row.failures),
+        )
+
+    def _paint(self, canvas: Canvas, pixels: Pixels) -> _Row[T]:
+        """Fill one canvas and make its target; runs in a worker thread."""
+        pixels[...] = BORDER
+        failures: list[Failure] = []
+        info: ImageInfo | None = None
+        target: T | None = None
+        for position, patch in enumerate(canvas):
+            sample = self.samples[patch.sample]
+            try:
+                decoded = read_image(sample.path, self.detail)
+            except DecodeError as error:
+                failures.append(Failure(sample.path, str(error)))
+                if position == 0:
+                    break
+                continue
+            matrix = patch.place(decoded.size)
+            _paint_patch(pixels, decoded, matrix, patch)
+            target = self._follow(target, sample, patch, decoded.size, matrix)
+            if position == 0:
+                info = ImageInfo(sample.id, sample.path, decoded.size, matrix)
+        return _Row(info, target, tuple(failures))
+
+    def _follow(self, target: T | None, sample: Sample[T], patch: Patch, size: Size, matrix: Matrix) -> T | None:
+        """The canvas' target with this patch's truth added."""
+        if self.truth == "none":
+            return None
+        truth = sample.truth(size)
+        if self.truth == "original":
+            return truth
+        warped = truth.warp(torch.from_numpy(matrix)[None], self.canvas)
+        if patch.region is None:
+            return warped
+        under = warped.blank(self.canvas) if target is None else target
+        return under.paste(warped, self._mask(patch))
+
+    def _mask(self, patch: Patch) -> Tensor:
+        mask = torch.zeros(1, *self.canvas, dtype=torch.bool)
+        if patch.region is not None:
+            x0, y0, x1, y1 = patch.region
+            mask[:, y0:y1, x0:x1] = True
+        return mask
+
+
+def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch) -> None:
+    to_canvas = np.asarray(matrix @ decoded.to_original)
+    warp_into(pixels, decoded.pixels, to_canvas, patch.region, patch.colour, decoded.reduction)
+
+
+def _to_network(buffer: Tensor, device: torch.device) -> Tensor:
+    """uint8 [B,H,W,3] -> float32 [B,3,H,W] in [0,1], channels-last, on `device`; the copy carries bytes, not floats."""
+    images = buffer.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 255)

@@ -1,0 +1,74 @@
+"""Which device and which precision, and Lightning Fabric set up for them."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from vision_tasks.errors import UserError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where it is there; a device that is not there is the user's error."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"device '{name}' is not on this machine ({torch.cuda.device_count()} CUDA devices); use --device cpu"
+        )
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """`auto` is bfloat16 autocast where this machine's hardware gains from it, else float32."""
+    if name == "bf16":
+        return "bf16"
+    if name == "fp32":
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if _bf16_convolution_is_faster() else "fp32"
+
+
+def fabric_for(device: torch.device, precision: Precision) -> Fabric:
+    """Fabric on one device; autocast for bf16, nothing changed for fp32."""
+    devices = [device.index or 0] if device.type == "cuda" else 1
+    return Fabric(
+        accelerator=device.type, devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true"
+    )
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for logs and environment records."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _bf16_convolution_is_faster() -> bool:
+    """Some CPUs emulate bfloat16 at half the speed, others have units for it: a few milliseconds tell."""
+    times = {}
+    for kind in (torch.float32, torch.bfloat16):
+        layer = nn.Conv2d(64, 64, 3, padding=1, bias=False).to(kind).to(memory_format=torch.channels_last)
+        images = torch.zeros(4, 64, 56, 56, dtype=kind).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            times[kind] = min(_seconds(layer, images) for _ in range(4))
+    return times[torch.bfloat16] < 0.8 * times[torch.float32]
+
+
+def _seconds(layer: nn.Module, images: torch.Tensor) -> float:
+    start = time.perf_counter()
+    layer(images)
+    return time.perf_counter() - start

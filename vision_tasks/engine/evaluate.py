@@ -1,0 +1,61 @@
+"""Evaluation: the same canvas as prediction, scored in each image's original pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric.wrappers import _FabricModule
+
+from vision_tasks.augment.plan import fitted
+from vision_tasks.data.loader import Loader
+from vision_tasks.engine.progress import progress
+from vision_tasks.errors import UserError
+from vision_tasks.tasks.base import Task
+from vision_tasks.types import Batch, Failure, Plan, Sample, Size, T
+
+
+def score(
+    model: _FabricModule,
+    task: Task[T],
+    samples: Sequence[Sample[T]],
+    classes: Sequence[str],
+    canvas: Size,
+    fit: str,
+    batch_size: int,
+) -> tuple[dict[str, Any], list[Failure]]:
+    """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
+    metric = task.metric(classes)
+    failures: list[Failure] = []
+    device = next(model.parameters()).device
+    plans = fitted_plans(len(samples), canvas, fit, batch_size)
+    loader = Loader(samples, plans, canvas, detail=canvas, truth="original", device=device)
+    with progress("evaluating", len(samples)) as bar, torch.inference_mode():
+        for batch in loader:
+            failures += batch.failures
+            if len(batch):
+                predictions = in_original_pixels(model.predict(batch.images), batch)
+                for prediction, truth in zip(predictions, batch.originals, strict=True):
+                    metric.update(prediction, truth)
+            bar.advance(len(batch) + len(batch.failures))
+    if len(failures) == len(samples):
+        raise UserError(
+            f"none of {len(samples)} images could be read; the first: {failures[0].path}: {failures[0].reason}"
+        )
+    return metric.compute(), failures
+
+
+def fitted_plans(count: int, canvas: Size, fit: str, batch_size: int) -> list[Plan]:
+    """Plans without luck over samples 0..count-1, in order."""
+    return [fitted(range(start, min(start + batch_size, count)), canvas, fit) for start in range(0, count, batch_size)]
+
+
+def in_original_pixels(predictions: T, batch: Batch[Any]) -> list[T]:
+    """Each image's prediction taken back from the canvas by the inverse of its placement, on the CPU."""
+    predictions = predictions.to("cpu")
+    return [
+        predictions.image(row).warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)
+        for row, info in enumerate(batch.info)
+    ]

@@ -1,0 +1,61 @@
+"""Long work shows itself: a bar with rate and time left on a terminal, else a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+def say(text: str) -> None:
+    """One line to the user; progress and remarks go to stderr, so that stdout holds results only."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """Counts items done; create it by `progress`."""
+
+    def __init__(self, what: str, total: int | None, shown: Progress | None) -> None:
+        self.what, self.total, self.done = what, total, 0
+        self.started = self.printed = time.monotonic()
+        self._shown = shown
+        self._row = shown.add_task(what, total=total, rate="", note="") if shown else None
+
+    def advance(self, count: int, note: str = "") -> None:
+        """`count` more items are done; `note` is shown beside them."""
+        self.done += count
+        now = time.monotonic()
+        rate = self.done / max(now - self.started, 1e-9)
+        if self._shown is not None and self._row is not None:
+            self._shown.update(self._row, completed=self.done, rate=f"{rate:.1f}/s", note=note)
+        elif now - self.printed > _SECONDS_BETWEEN_LINES:
+            self.printed = now
+            of = f" of {self.total}" if self.total else ""
+            left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
+            say(f"{self.what}: {self.done}{of} images, {rate:.1f}/s{left}{', ' + note if note else ''}")
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Bar]:
+    """A bar for `total` items (None = not known) that goes away when its block ends."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Bar(what, total, None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as shown:
+        yield Bar(what, total, shown)

@@ -1,0 +1,113 @@
+"""The folder of one training: what is in it, and how it is written so that a crash never leaves half a file."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vision_tasks.errors import UserError
+from vision_tasks.files import write_text
+from vision_tasks.types import Failure
+
+_PACKAGES = ("vision-tasks", "torch", "torchvision", "numpy", "opencv-python", "ultralytics",
+             "segmentation-models-pytorch", "lightning-fabric", "hotcoco")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files of a run; see CLI documentation for what each holds."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "last.state"
+
+    def create(self) -> None:
+        """Make the folder; one that already holds a run is the user's error, so that no run is overwritten."""
+        if self.config.exists():
+            raise UserError(
+                f"{self.path} already holds a run; continue it with --resume {self.path}, or give another --out"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {self.path}: {error.strerror}") from error
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(dumps(line) + "\n")
+
+    def keep_metrics_before(self, epoch: int) -> None:
+        """Drop lines of epochs that a resumed training will run again."""
+        if self.metrics.exists():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.strip() and json.loads(line)["epoch"] < epoch]
+            write_text(self.metrics, "".join(line + "\n" for line in kept))
+
+    def write_failures(self, failures: Iterable[Failure]) -> None:
+        lines = [dumps({"path": str(failure.path), "reason": failure.reason}) for failure in failures]
+        write_text(self.path / "failures.jsonl", "".join(line + "\n" for line in lines))
+
+
+def next_free(parent: Path, name: str) -> Path:
+    """`parent/name`, or with the first number that makes it new."""
+    path, number = parent / name, 2
+    while path.exists():
+        path, number = parent / f"{name}-{number}", number + 1
+    return path
+
+
+def dumps(value: Any) -> str:
+    """JSON that every reader accepts: undefined numbers are null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def environment(device: str, precision: str) -> dict[str, Any]:
+    """What a result depends on besides configuration and data."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "device": device,
+        "precision": precision,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": versions,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

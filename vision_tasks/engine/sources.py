@@ -1,0 +1,94 @@
+"""What `predict --source` names: files, folders and globs, as a list of images and a count of everything else."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_tasks.errors import UserError
+
+EXTENSIONS = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".mpo",
+        ".jp2",
+        ".avif",
+    ]
+)
+# The first bytes of the formats above, for images without an image's extension.
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P4", b"P5", b"P6",
+               b"\0\0\0\x0cjP  ")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of all sources, each with a unique name relative to its source."""
+
+    images: tuple[tuple[str, Path], ...]  # (name, path)
+    skipped: int  # files that are no images
+
+
+def find_images(sources: Iterable[str | Path]) -> Found:
+    """Walk all sources. Raises UserError for one that doesn't exist, and if there is no image at all."""
+    images: dict[str, Path] = {}
+    skipped = 0
+    for source in map(str, sources):
+        for root, path, named in _files(source):
+            if not (named or is_image(path)):
+                skipped += 1
+                continue
+            name = path.relative_to(root).as_posix()
+            if images.get(name, path) != path:
+                # Two sources hold this name: the path tells them apart.
+                name = path.absolute().as_posix().lstrip("/")
+            images[name] = path
+    if not images:
+        raise UserError(f"no images found in {', '.join(map(str, sources))} ({skipped} other files)")
+    return Found(tuple(sorted(images.items())), skipped)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its extension or by its first bytes."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"
+
+
+def _files(source: str) -> Iterator[tuple[Path, Path, bool]]:
+    """(root, file, whether the user named this very file) of one source."""
+    path = Path(source)
+    if path.is_file():
+        yield path.parent, path, True
+    elif path.is_dir():
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            for name in sorted(files):
+                yield path, Path(folder, name), False
+    else:
+        matches = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []  # noqa: PTH207  # any pattern, absolute too
+        if not matches:
+            raise UserError(f"source {source} does not exist")
+        for match in map(Path, matches):
+            if match.is_file():
+                yield match.parent, match, False

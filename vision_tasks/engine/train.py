@@ -1,0 +1,250 @@
+"""The training loop, one for all tasks: plans -> loader -> losses -> optimiser -> validation -> checkpoints.
+
+A run is a function of its configuration and data: batches, augmentation and the network's own randomness are keyed by
+(seed, epoch, step), so a killed and resumed run ends with the bits of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Generic
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
+from numpy.typing import NDArray
+from torch.optim import Optimizer
+
+from vision_tasks import luck
+from vision_tasks.augment.plan import Planner
+from vision_tasks.config import TrainConfig
+from vision_tasks.data.loader import Loader
+from vision_tasks.device import choose_device, choose_precision, describe, fabric_for
+from vision_tasks.engine.evaluate import score
+from vision_tasks.engine.optimisation import (
+    WeightMean,
+    freeze,
+    learning_rate,
+    make_optimiser,
+    set_learning_rate,
+    training_mode,
+)
+from vision_tasks.engine.progress import Bar, progress, say
+from vision_tasks.engine.run_folder import RunFolder, dumps, environment
+from vision_tasks.engine.state import Position, load_state, save_state
+from vision_tasks.errors import UserError
+from vision_tasks.files import write_text
+from vision_tasks.models.base import TaskModel
+from vision_tasks.models.checkpoint import save_model, start_from
+from vision_tasks.models.registry import create_model
+from vision_tasks.tasks.base import Task
+from vision_tasks.types import Batch, Failure, Sample, T
+
+
+@dataclass
+class Training(Generic[T]):
+    """A training that is set up and can run."""
+
+    task: Task[T]
+    config: TrainConfig
+    folder: RunFolder
+    train: Sequence[Sample[T]]
+    val: Sequence[Sample[T]]
+    classes: tuple[str, ...]
+    fabric: Fabric
+    model: TaskModel[T]
+    module: _FabricModule  # the model inside Fabric's precision and placement
+    optimiser: Optimizer
+    mean: WeightMean | None
+    position: Position = field(default_factory=Position)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.keys = luck.keys(sample.id for sample in self.train)
+        config = self.config
+        self.planner = Planner(config.augment, config.canvas, config.fit, self.keys, config.seed, config.epochs)
+        self.batches_per_epoch = -(-len(self.train) // config.batch_size)
+
+    def run(self) -> RunFolder:
+        """Train from the current position to the last epoch."""
+        while self.position.epoch < self.config.epochs:
+            self._train_epoch()
+            self._finish_epoch()
+        return self.folder
+
+    def _train_epoch(self) -> None:
+        epoch, config = self.position.epoch, self.config
+        training_mode(self.model, config.freeze)
+        batches = self._batches(epoch)
+        detail = config.augment.largest_zoom()
+        loader = Loader(
+            self.train,
+            (self.planner.plan(epoch, batch) for batch in batches[self.position.step :]),
+            config.canvas,
+            detail=(round(config.canvas[0] * detail), round(config.canvas[1] * detail)),
+            device=self.fabric.device,
+        )
+        with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.train)) as bar:
+            bar.advance(self.position.images)
+            asked = time.perf_counter()
+            for batch in loader:
+                arrived = time.perf_counter()
+                self._step(batch, bar)
+                self.position.waited += arrived - asked
+                self.position.seconds += time.perf_counter() - asked
+                self.position.step += 1
+                if self.position.step % config.save_steps == 0 and self.position.step < len(batches):
+                    self._save_state()
+                asked = time.perf_counter()
+
+    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Positions of the samples of each batch: shuffled, and as equal in number as can be."""
+        order = luck.order(self.config.seed, "order", epoch, self.keys)
+        return np.array_split(order, self.batches_per_epoch)
+
+    def _step(self, batch: Batch[T], bar: Bar) -> None:
+        for failure in batch.failures:
+            self._count_failure(failure)
+        if not len(batch) or batch.targets is None:
+            return
+        epoch, step = self.position.epoch, self.position.step
+        # Dropout and proposal sampling draw from torch's own stream: it starts anew, keyed, at every step.
+        torch.manual_seed(luck.key(f"{self.config.seed}/step/{epoch}/{step}") >> 1)
+        done = epoch * self.batches_per_epoch + step
+        set_learning_rate(self.optimiser, learning_rate(self.config, done, self.batches_per_epoch))
+        losses: dict[str, torch.Tensor] = self.module(batch.images, batch.targets)
+        loss = torch.stack(list(losses.values())).sum()
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if self.mean is not None:
+            self.mean.update(self.model, done)
+        self._count(losses, len(batch))
+        bar.advance(len(batch), f"loss {loss.item():.3f}")
+
+    def _count(self, losses: dict[str, torch.Tensor], images: int) -> None:
+        position = self.position
+        position.images += images
+        for name, value in losses.items():
+            position.losses[name] = position.losses.get(name, 0.0) + value.item() * images
+        if not all(isfinite(total) for total in position.losses.values()):
+            raise UserError(
+                f"the loss is no longer finite in epoch {position.epoch + 1}, step {position.step + 1}; "
+                f"try a smaller --lr than {self.config.lr:g}. The last saved state is untouched"
+            )
+
+    def _count_failure(self, failure: Failure) -> None:
+        if str(failure.path) not in self.failures:
+            self.failures[str(failure.path)] = failure
+            say(f"left out, cannot be read: {failure.path}: {failure.reason}")
+            self.folder.write_failures(self.failures.values())
+
+    def _finish_epoch(self) -> None:
+        position, config = self.position, self.config
+        if not position.images:
+            first = next(iter(self.failures.values()))
+            raise UserError(f"none of {len(self.train)} images could be read; the first: {first.path}: {first.reason}")
+        line = self._training_record()
+        if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
+            line |= self._validate()
+        evaluated = self.mean.model if self.mean is not None else self.model
+        self._save_model(evaluated, line)
+        say(_summary(line, config.epochs, self.task.headline))
+        self.position = Position(epoch=position.epoch + 1, best=position.best)
+        # The order matters: a crash between these lines repeats the epoch, with equal bits.
+        self._save_state()
+        self.folder.append_metrics(line)
+
+    def _training_record(self) -> dict[str, Any]:
+        position = self.position
+        losses = {name: total / position.images for name, total in position.losses.items()}
+        return {
+            "epoch": position.epoch,
+            "loss": sum(losses.values()),
+            **{f"loss_{name}": value for name, value in losses.items()},
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "train_images": position.images,
+            "train_images_per_second": position.images / position.seconds,
+            "data_wait": position.waited / position.seconds,
+        }
+
+    def _validate(self) -> dict[str, Any]:
+        config = self.config
+        module = self.module if self.mean is None else wrap(self.fabric, self.mean.model)
+        scores, failures = score(
+            module, self.task, self.val, self.classes, config.canvas, config.fit, 2 * config.batch_size
+        )
+        for failure in failures:
+            self._count_failure(failure)
+        return {name: value for name, value in scores.items() if name != "per_class"}
+
+    def _save_model(self, model: TaskModel[T], line: dict[str, Any]) -> None:
+        value = line.get(self.task.score)
+        config = self.config
+        extra = {"epoch": line["epoch"], self.task.score: value if value == value else None}
+        save_model(model, self.folder.last, config.canvas, config.fit, extra)
+        if value is not None and (value > self.position.best or not self.folder.best.exists()):
+            self.position.best = value if value == value else self.position.best
+            save_model(model, self.folder.best, config.canvas, config.fit, extra)
+
+    def _save_state(self) -> None:
+        save_state(self.folder.state, self.position, self.model, self.optimiser, self.mean)
+
+
+def set_up(
+    task: Task[T],
+    config: TrainConfig,
+    folder: RunFolder,
+    train: Sequence[Sample[T]],
+    val: Sequence[Sample[T]],
+    classes: tuple[str, ...],
+    resume: bool,
+) -> Training[T]:
+    """Build model, optimiser and devices; start from the configured weights, or from the run's last state."""
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    fabric = fabric_for(device, precision)
+    model: TaskModel[T] = create_model(config.model, classes)
+    check_canvas(model, config.image_size)
+    if config.weights != "none" and not resume:
+        say(start_from(model, config.weights))
+    freeze(model, config.freeze)
+    model.to(memory_format=torch.channels_last)
+    optimiser = make_optimiser(model, config)
+    module, wrapped = fabric.setup(model, optimiser)
+    module.mark_forward_method("predict")
+    mean = WeightMean(model, config.ema) if config.ema else None
+    say(f"training {config.model} on {describe(device)} in {precision}: {len(train)} images, {len(val)} for validation")
+    training = Training(task, config, folder, train, val, classes, fabric, model, module, wrapped, mean)
+    if resume:
+        training.position = load_state(folder.state, model, optimiser, mean)
+        folder.keep_metrics_before(training.position.epoch)
+    else:
+        write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
+    return training
+
+
+def wrap(fabric: Fabric, model: TaskModel[T]) -> _FabricModule:
+    """A model for evaluation under Fabric's precision and on its device."""
+    module = fabric.setup_module(model.to(memory_format=torch.channels_last))
+    module.mark_forward_method("predict")
+    return module
+
+
+def check_canvas(model: TaskModel[Any], image_size: int) -> None:
+    """A canvas that the network cannot divide is the user's error."""
+    multiple = model.info.size_multiple
+    if image_size % multiple:
+        near = max(multiple, round(image_size / multiple) * multiple)
+        raise UserError(f"--image-size {image_size}: {model.info.name} needs a multiple of {multiple}; try {near}")
+
+
+def _summary(line: dict[str, Any], epochs: int, headline: Sequence[str]) -> str:
+    scores = "".join(f", {name} {line[name]:.4f}" for name in headline if name in line)
+    speed = f"{line['train_images_per_second']:.1f} images/s, waited for data {line['data_wait']:.0%}"
+    return f"epoch {line['epoch'] + 1}/{epochs}: loss {line['loss']:.4f}{scores} ({speed})"

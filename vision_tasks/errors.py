@@ -1,0 +1,16 @@
+"""The one kind of error that is the user's to mend: it becomes a single `error:` line and exit code 2."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the thing and the remedy."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
+    """The answer to a wrong name: the nearest right one, or the list of right ones."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UserError(f"unknown {what} '{name}'; {hint}")

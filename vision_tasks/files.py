@@ -1,0 +1,45 @@
+"""Writing files so that readers, and crashes, find the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; at the end of the block it takes the place of `path` in one step.
+
+    If the block fails, `path` stays as it was and the temporary file is gone.
+    """
+    # In the same folder: only there is a rename one step.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.touch()
+    usual_permissions = temporary.stat().st_mode
+    try:
+        yield temporary
+        # Some writers make their files readable by their owner only.
+        temporary.chmod(usual_permissions)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the text of `path`; names of files with undecodable bytes keep them."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Replace `path` by a safetensors file of copies of `tensors` on the CPU."""
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(on_cpu, temporary, metadata=dict(metadata))

@@ -1,0 +1,19 @@
+"""The contract of a metric: fed image by image in original pixels, asked once at the end."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from vision_tasks.types import Targets
+
+T_contra = TypeVar("T_contra", bound=Targets, contravariant=True)
+
+
+class Metric(Protocol[T_contra]):
+    """Accumulates predictions against truth; holds no images and, but for boxes, no predictions."""
+
+    def update(self, prediction: T_contra, truth: T_contra) -> None:
+        """Count one image: both B = 1, both in the original's pixels, on the CPU."""
+
+    def compute(self) -> dict[str, Any]:
+        """Scores by name in [0, 1] (nan where undefined), `images`, and `per_class` {class: {score: value}}."""

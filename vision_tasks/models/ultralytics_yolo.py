@@ -1,0 +1,169 @@
+"""YOLO detectors of ultralytics (AGPL-3.0; the extra `yolo`): its networks and losses, nothing else of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vision_tasks.models.base import ModelInfo, TaskModel
+from vision_tasks.models.boxes import predicted, training_truth
+from vision_tasks.models.modes import mode
+from vision_tasks.types import Boxes
+
+# What ultralytics' validator uses: nearly all scores, because average precision integrates over them.
+SCORE_THRESHOLD = 0.001
+NMS_THRESHOLD = 0.7
+MAX_DETECTIONS = 300
+
+
+class UltralyticsYolo(TaskModel[Boxes]):
+    """YOLOv8, YOLO11 and YOLO26.
+
+    Losses: `box` (CIoU), `cls` (binary cross-entropy) and `dfl`, the distribution focal loss, or `l1` in YOLO26, which
+    regresses distances; each with ultralytics' default gain.
+    """
+
+    net: Any
+
+    def __init__(self, info: ModelInfo) -> None:
+        super().__init__()
+        with _tamed():
+            tasks = import_module("ultralytics.nn.tasks")
+            self.net = tasks.DetectionModel(f"{info.name}.yaml", nc=len(info.classes), verbose=False)
+            self.net.args = import_module("ultralytics.cfg").get_cfg()  # the losses read their gains here
+        self.info = info
+        self.done = 0.0
+        self._criterion: Any = None
+        # Anchors are kept by canvas shape, whatever the type they were made in: remade, they are never bfloat16.
+        self._head.dynamic = True
+        # Releases of ultralytics differ in which of YOLO26's two heads answers; ours is the one that needs no NMS.
+        self._head.end2end = hasattr(self._head, "one2one_cv2")
+
+    def forward(self, images: Tensor, targets: Boxes) -> dict[str, Tensor]:
+        """Losses against the boxes that have an area and are no crowds."""
+        raw = self._raw(images)
+        with torch.autocast(images.device.type, enabled=False):
+            total, _ = self._loss(images.device)(raw, _truth(images, targets))
+        # ultralytics multiplies by the batch size, as its recipes sum gradients over images; undone here, so that one
+        # learning rate means the same step for every model and every batch size.
+        names = ("box", "cls", "dfl" if self._head.reg_max > 1 else "l1")
+        return dict(zip(names, total / len(images), strict=True))
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Boxes:
+        """At most 300 boxes an image, best first; YOLO26 answers from its end-to-end head, without suppression."""
+        non_max_suppression = import_module("ultralytics.utils.nms").non_max_suppression
+        with mode(self.modules(), training=False):
+            raw = self._raw(images)
+        with torch.autocast(images.device.type, enabled=False):
+            found = non_max_suppression(
+                self._decode(raw),
+                SCORE_THRESHOLD,
+                NMS_THRESHOLD,
+                multi_label=True,
+                max_det=MAX_DETECTIONS,
+                nc=len(self.info.classes),
+                max_time_img=math.inf,  # it would leave the later images of a slow batch without boxes
+                end2end=self._head.end2end,
+            )
+        height, width = images.shape[-2:]
+        return predicted([(rows[:, :4], rows[:, 5], rows[:, 4]) for rows in found], (height, width))
+
+    def anneal(self, done: float) -> None:
+        """YOLO26 shifts its weight from the one-to-many to the one-to-one head."""
+        self.done = done
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The layers that the network's description lists under `backbone`."""
+        layers: nn.Module = self.net.model[: len(self.net.yaml["backbone"])]
+        return layers
+
+    @property
+    def _head(self) -> Any:
+        return self.net.model[-1]
+
+    def _raw(self, images: Tensor) -> dict[str, Any]:
+        """What the head's convolutions give, in float32; its own flag chooses that over decoded boxes."""
+        with mode([self._head], training=True):
+            raw: dict[str, Any] = _float32(self.net(images))
+        return raw
+
+    def _decode(self, raw: dict[str, Any]) -> Tensor:
+        """Boxes and scores [B,4+K,anchors], or [B,300,6] where the head is end to end."""
+        head = self._head
+        decoded: Tensor = head._inference(raw.get("one2one" if head.end2end else "one2many", raw))
+        return head.postprocess(decoded.permute(0, 2, 1)) if head.end2end else decoded
+
+    def _loss(self, device: torch.device) -> Any:
+        if self._criterion is None or self._criterion[0] != device:
+            self._criterion = (device, self.net.init_criterion())
+        loss = self._criterion[1]
+        if hasattr(loss, "o2m"):
+            loss.o2m = loss.o2m_copy + self.done * (loss.final_o2m - loss.o2m_copy)
+            loss.o2o = loss.total - loss.o2m
+        return loss
+
+
+def _truth(images: Tensor, targets: Boxes) -> dict[str, Tensor]:
+    """The batch as ultralytics' losses read it: boxes [M,4] as centre and size, in shares of the canvas."""
+    height, width = images.shape[-2:]
+    keep = training_truth(targets)
+    xyxy = targets.xyxy[keep] / targets.xyxy.new_tensor([width, height, width, height])
+    low, high = xyxy[:, :2], xyxy[:, 2:]
+    return {
+        "img": images,
+        "batch_idx": keep.nonzero()[:, 0].float(),  # in rising order, as its padding of targets demands
+        "cls": targets.label[keep].float(),
+        "bboxes": torch.cat([(low + high) / 2, high - low], dim=1),
+    }
+
+
+def _float32(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {name: _float32(value) for name, value in raw.items()}
+    return [_float32(value) for value in raw] if isinstance(raw, list) else raw.float()
+
+
+@contextmanager
+def _tamed() -> Iterator[None]:
+    """Import and build without what ultralytics does to the process beside it.
+
+    Its import writes a settings file, asks the network whether it is there, wraps `torch.save`, turns OpenCV's threads
+    off, sets environment variables and changes how torch and numpy print; building logs.
+    """
+    with ExitStack() as stack:
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable(logging.WARNING)
+        if "ultralytics" not in sys.modules:
+            stack.enter_context(_unchanged_process())
+            folder = stack.enter_context(TemporaryDirectory())
+            os.environ |= {"YOLO_CONFIG_DIR": folder, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+        yield
+
+
+@contextmanager
+def _unchanged_process() -> Iterator[None]:
+    environment, save, threads = dict(os.environ), torch.save, cv2.getNumThreads()
+    printing, array_printing = dict(vars(torch._tensor_str.PRINT_OPTS)), np.get_printoptions()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.save = save
+        cv2.setNumThreads(threads)
+        vars(torch._tensor_str.PRINT_OPTS).update(printing)
+        np.set_printoptions(**array_printing)

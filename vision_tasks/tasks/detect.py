@@ -1,0 +1,69 @@
+"""Object detection: boxes with classes and confidence scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vision_tasks.config import Policy, TrainConfig
+from vision_tasks.data.readers import pascal_voc
+from vision_tasks.metrics.detection import DetectionMetric
+from vision_tasks.tasks.base import Output, Task
+from vision_tasks.tasks.drawing import boxes_on
+from vision_tasks.types import Boxes
+from vision_tasks.warp import Pixels
+
+
+def record(prediction: Boxes, output: Output) -> list[dict[str, Any]]:
+    """The boxes above the confidence threshold in original pixels, best first."""
+    return [
+        {"label": output.classes[label], "score": round(score, 6), "box": [round(edge, 3) for edge in box]}
+        for box, label, score in _reported(prediction, output)
+    ]
+
+
+def draw(pixels: Pixels, prediction: Boxes, output: Output) -> Pixels:
+    """The image with its reported boxes, labelled with class and score."""
+    rows = _reported(prediction, output)
+    # The best box is drawn last, on top.
+    return boxes_on(
+        pixels,
+        [(box, label, f"{output.classes[label]} {score:.2f}") for box, label, score in reversed(rows)],
+    )
+
+
+def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int, float]]:
+    boxes = prediction.above(output.confidence).flat()
+    assert boxes.score is not None
+    rows = zip(boxes.xyxy[0].tolist(), boxes.label[0].tolist(), boxes.score[0].tolist(), strict=True)
+    return sorted(rows, key=lambda row: -row[2])[: output.max_detections]
+
+
+DETECT: Task[Boxes] = Task(
+    name="detect",
+    readers=(pascal_voc.READER,),
+    metric=DetectionMetric,
+    score="map",
+    headline=("map", "map_50", "map_75"),
+    record=record,
+    draw=draw,
+    recipe=TrainConfig(
+        task="detect",
+        model="yolo11n",
+        image_size=640,
+        fit="letterbox",
+        augment=Policy(
+            flip_x=0.5,
+            zoom=(0.5, 1.5),
+            shift=0.1,
+            brightness=0.3,
+            saturation=0.5,
+            hue=0.015,
+            mosaic=1.0,
+            mosaic_off=10,
+        ),
+        epochs=100,
+        batch_size=16,
+        lr=1e-3,
+        weight_decay=0.01,
+    ),
+)

@@ -1,0 +1,381 @@
+"""The values that every part of the house exchanges: samples, plans, images, targets, batches.
+
+Conventions, fixed here and nowhere else:
+- sizes are `(height, width)`; points and boxes are `(x, y)`, in pixel-edge coordinates (x in [0, width]);
+- a matrix is 3x3 and maps points of the older space to points of the newer one;
+- a target is a batch: its first dimension is B, also where B = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Size = tuple[int, int]  # (height, width) in pixels
+Matrix = NDArray[np.float64]  # [3,3]
+Region = tuple[int, int, int, int]  # x0, y0, x1, y1 in canvas pixels, end exclusive
+
+IGNORE = 255  # the class index of pixels that neither losses nor metrics count
+MIN_VISIBLE = 0.1  # a box of which a warp or paste leaves less than this share of its area is dropped
+
+
+class Targets(Protocol):
+    """What a target must know to follow its image; `Labels`, `Boxes` and `Masks` do, as truth and as prediction."""
+
+    def warp(self, matrix: Tensor, size: Size) -> Self:
+        """Follow images that were warped by `matrix` [B,3,3] (old px -> new px) onto canvases of `size`."""
+
+    def paste(self, other: Self, region: Tensor) -> Self:
+        """Let `other` win where `region` bool [B,H,W] is set (mosaic, cutmix); the region is a rectangle."""
+
+    def blend(self, other: Self, amount: Tensor) -> Self:
+        """Follow images mixed as `(1 - amount) * self + amount * other`, `amount` float [B] (mixup)."""
+
+    def blank(self, size: Size) -> Self:
+        """The same kind of target on empty canvases of `size`: what mosaic pastes onto."""
+
+    def image(self, index: int) -> Self:
+        """The target of one image, still as a batch (B = 1)."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same target on `device`."""
+
+    @classmethod
+    def stack(cls, items: Sequence[Self]) -> Self:
+        """One batch out of several, in order; all must belong to canvases of one size."""
+
+    def __len__(self) -> int: ...
+
+
+T = TypeVar("T", bound=Targets)
+T_co = TypeVar("T_co", bound=Targets, covariant=True)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes of whole images."""
+
+    weight: Tensor  # float32 [B,K]: one-hot, several-hot, soft after mixing; probabilities when predicted
+
+    @classmethod
+    def one_hot(cls, label: int, num_classes: int) -> Labels:
+        weight = torch.zeros(1, num_classes)
+        weight[0, label] = 1
+        return cls(weight)
+
+    def warp(self, matrix: Tensor, size: Size) -> Labels:
+        return self
+
+    def paste(self, other: Labels, region: Tensor) -> Labels:
+        share = region.float().mean(dim=(1, 2))
+        return self.blend(other, share)
+
+    def blend(self, other: Labels, amount: Tensor) -> Labels:
+        return Labels(torch.lerp(self.weight, other.weight, amount.to(self.weight)[:, None]))
+
+    def blank(self, size: Size) -> Labels:
+        return Labels(torch.zeros_like(self.weight))
+
+    def image(self, index: int) -> Labels:
+        return Labels(self.weight[index : index + 1])
+
+    def to(self, device: torch.device | str) -> Labels:
+        return Labels(self.weight.to(device, non_blocking=True))
+
+    @classmethod
+    def stack(cls, items: Sequence[Labels]) -> Labels:
+        return cls(torch.cat([item.weight for item in items]))
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Objects as boxes, padded to one count N per batch; rows with `valid` unset are padding."""
+
+    xyxy: Tensor  # float32 [B,N,4], pixel edges
+    label: Tensor  # int64 [B,N]
+    valid: Tensor  # bool [B,N]
+    crowd: Tensor  # bool [B,N]: one box around many objects (COCO iscrowd)
+    score: Tensor | None = None  # float32 [B,N] in predictions, None in truth
+
+    @classmethod
+    def single(cls, xyxy: Tensor, label: Tensor, crowd: Tensor | None = None, score: Tensor | None = None) -> Boxes:
+        """The boxes of one image, unpadded: xyxy [N,4], label [N], crowd [N], score [N]."""
+        crowd = torch.zeros_like(label, dtype=torch.bool) if crowd is None else crowd
+        valid = torch.ones_like(crowd)
+        scores = None if score is None else score[None].float()
+        return cls(xyxy.reshape(1, -1, 4).float(), label[None].long(), valid[None], crowd[None], scores)
+
+    def warp(self, matrix: Tensor, size: Size) -> Boxes:
+        """Bounding boxes of the warped corners, clipped to the canvas; see `MIN_VISIBLE` for what is dropped."""
+        return self._clip(_warp_boxes(self.xyxy, matrix), _canvas_rectangle(size, self.xyxy))
+
+    def paste(self, other: Boxes, region: Tensor) -> Boxes:
+        rectangle = _bounding_rectangle(region).to(self.xyxy)[:, None, :]  # [B,1,4]
+        under = self._uncovered(rectangle)
+        over = other._clip(other.xyxy, rectangle)
+        return under._join(over)
+
+    def blend(self, other: Boxes, amount: Tensor) -> Boxes:
+        """Both images' boxes: each is still to be seen."""
+        return self._join(other)
+
+    def blank(self, size: Size) -> Boxes:
+        return self._rows(slice(0, 0))
+
+    def above(self, score: float) -> Boxes:
+        """Predictions of at least `score`; the others become padding."""
+        assert self.score is not None
+        return replace(self, valid=self.valid & (self.score >= score))
+
+    def flat(self) -> Boxes:
+        """The boxes of one image (B = 1) without padding."""
+        return self._rows(self.valid[0].nonzero()[:, 0])
+
+    def image(self, index: int) -> Boxes:
+        keep = slice(index, index + 1)
+        score = None if self.score is None else self.score[keep]
+        return Boxes(self.xyxy[keep], self.label[keep], self.valid[keep], self.crowd[keep], score).flat()
+
+    def to(self, device: torch.device | str) -> Boxes:
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        score = None if self.score is None else move(self.score)
+        return Boxes(move(self.xyxy), move(self.label), move(self.valid), move(self.crowd), score)
+
+    @classmethod
+    def stack(cls, items: Sequence[Boxes]) -> Boxes:
+        images = [item.image(i) for item in items for i in range(len(item))]
+        # A multiple of 8, so that compiled graphs are reused between batches.
+        count = -(-max((image.label.shape[1] for image in images), default=0) // 8) * 8
+        score = (
+            None
+            if images[0].score is None
+            else torch.cat([_pad(i.score, count) for i in images if i.score is not None])
+        )
+        return cls(
+            torch.cat([_pad(image.xyxy, count) for image in images]),
+            torch.cat([_pad(image.label, count) for image in images]),
+            torch.cat([_pad(image.valid, count) for image in images]),
+            torch.cat([_pad(image.crowd, count) for image in images]),
+            score,
+        )
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def _rows(self, keep: slice | Tensor) -> Boxes:
+        score = None if self.score is None else self.score[:, keep]
+        return Boxes(self.xyxy[:, keep], self.label[:, keep], self.valid[:, keep], self.crowd[:, keep], score)
+
+    def _join(self, other: Boxes) -> Boxes:
+        both = None
+        if self.score is not None and other.score is not None:
+            both = torch.cat([self.score, other.score], dim=1)
+        return Boxes(
+            torch.cat([self.xyxy, other.xyxy], dim=1),
+            torch.cat([self.label, other.label], dim=1),
+            torch.cat([self.valid, other.valid], dim=1),
+            torch.cat([self.crowd, other.crowd], dim=1),
+            both,
+        )
+
+    def _clip(self, xyxy: Tensor, rectangle: Tensor) -> Boxes:
+        """Boxes moved to `xyxy` and clipped to `rectangle` [B,1,4]; those with too little left become padding."""
+        low, high = rectangle[..., :2], rectangle[..., 2:]
+        clipped = torch.cat([xyxy[..., :2].clamp(low, high), xyxy[..., 2:].clamp(low, high)], dim=-1)
+        seen, whole = _area(clipped), _area(xyxy)
+        return replace(self, xyxy=clipped, valid=self.valid & (seen > 0) & (seen >= MIN_VISIBLE * whole))
+
+    def _uncovered(self, rectangle: Tensor) -> Boxes:
+        """What stays in sight under an opaque `rectangle` [B,1,4]: a box cut across its whole side shrinks."""
+        low = torch.maximum(self.xyxy[..., :2], rectangle[..., :2])
+        high = torch.minimum(self.xyxy[..., 2:], rectangle[..., 2:])
+        hidden = _area(torch.cat([low, high], dim=-1))
+        remaining = _area(self.xyxy) - hidden
+        start, end = self.xyxy[..., :2].clone(), self.xyxy[..., 2:].clone()
+        for axis, across in ((0, 1), (1, 0)):
+            spans = (low[..., across] <= start[..., across]) & (high[..., across] >= end[..., across]) & (hidden > 0)
+            at_start = spans & (low[..., axis] <= self.xyxy[..., axis])
+            at_end = spans & (high[..., axis] >= self.xyxy[..., 2 + axis])
+            start[..., axis] = torch.where(at_start, high[..., axis], start[..., axis])
+            end[..., axis] = torch.where(at_end, low[..., axis], end[..., axis])
+        keep = (remaining > 0) & (remaining >= MIN_VISIBLE * _area(self.xyxy))
+        shrunk = torch.cat([start, torch.maximum(start, end)], dim=-1)
+        return replace(self, xyxy=torch.where(keep[..., None], shrunk, self.xyxy), valid=self.valid & keep)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """A class for every pixel."""
+
+    index: Tensor  # uint8 [B,H,W], IGNORE = 255; losses widen it
+    num_classes: int
+    probability: Tensor | None = None  # float32 [B,K,H,W]: what predictions carry, and what blend makes of truth
+
+    def warp(self, matrix: Tensor, size: Size) -> Masks:
+        """Indices by nearest pixel, probabilities bilinearly; what comes from outside the image is IGNORE."""
+        from vision_tasks.warp import sample_bilinear, sample_nearest
+
+        if self.probability is None:
+            return replace(self, index=sample_nearest(self.index, matrix, size, fill=IGNORE))
+        probability = sample_bilinear(self.probability, matrix, size)
+        outside = sample_nearest(torch.zeros_like(self.index), matrix, size, fill=IGNORE) == IGNORE
+        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill(outside, IGNORE)
+        return replace(self, index=index, probability=probability)
+
+    def paste(self, other: Masks, region: Tensor) -> Masks:
+        index = torch.where(region, other.index, self.index)
+        if self.probability is None and other.probability is None:
+            return replace(self, index=index)
+        return replace(self, index=index, probability=torch.where(region[:, None], other.dense(), self.dense()))
+
+    def blend(self, other: Masks, amount: Tensor) -> Masks:
+        """Probabilities of both; a pixel that one of them ignores is ignored."""
+        probability = torch.lerp(self.dense(), other.dense(), amount.to(torch.float32)[:, None, None, None])
+        ignored = (self.index == IGNORE) | (other.index == IGNORE)
+        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill(ignored, IGNORE)
+        return replace(self, index=index, probability=probability)
+
+    def blank(self, size: Size) -> Masks:
+        index = torch.full((len(self), *size), IGNORE, dtype=self.index.dtype, device=self.index.device)
+        return Masks(index, self.num_classes)
+
+    def dense(self) -> Tensor:
+        """Probabilities [B,K,H,W]: one-hot where only indices are known, zero where ignored."""
+        if self.probability is not None:
+            return self.probability
+        classes = torch.arange(self.num_classes, device=self.index.device, dtype=self.index.dtype)
+        return (self.index[:, None] == classes[None, :, None, None]).float()
+
+    def image(self, index: int) -> Masks:
+        keep = slice(index, index + 1)
+        return replace(
+            self, index=self.index[keep], probability=None if self.probability is None else self.probability[keep]
+        )
+
+    def to(self, device: torch.device | str) -> Masks:
+        probability = None if self.probability is None else self.probability.to(device, non_blocking=True)
+        return replace(self, index=self.index.to(device, non_blocking=True), probability=probability)
+
+    @classmethod
+    def stack(cls, items: Sequence[Masks]) -> Masks:
+        first = items[0]
+        dense = any(item.probability is not None for item in items)
+        probability = torch.cat([item.dense() for item in items]) if dense else None
+        return cls(torch.cat([item.index for item in items]), first.num_classes, probability)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class Sample(Generic[T_co]):
+    """One image of a data set and how to get its truth; nothing is read before it is asked for."""
+
+    id: str  # stable and unique in its data set; luck, splits and outputs are keyed by it
+    path: Path
+    truth: Callable[
+        [Size], T_co
+    ]  # size of the original -> target in its pixels (B = 1); raises UserError naming a file
+    stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Where a canvas came from, and the way back to it."""
+
+    id: str
+    path: Path
+    size: Size  # of the original, after EXIF rotation
+    placement: Matrix  # float64 [3,3], original px -> canvas px
+
+
+class Placement(Protocol):
+    """Where an image goes on the canvas, as soon as its size is known."""
+
+    def __call__(self, size: Size) -> Matrix:
+        """The matrix original px -> canvas px for an original of `size`."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One image's part of a canvas: which sample, where it goes, its colours, the region it fills."""
+
+    sample: int  # position in the list of samples
+    place: Placement
+    colour: NDArray[np.float32] | None = None  # [3,4] on RGB in [0,1], affine; None = unchanged
+    region: Region | None = None  # None = the whole canvas
+
+
+Canvas = tuple[Patch, ...]  # the first patch is the canvas' own sample; mosaic has three more
+Plan = Sequence[Canvas]  # one batch
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch(Generic[T]):
+    """What engines and models work on."""
+
+    images: Tensor  # float32 [B,3,H,W] in [0,1], channels-last
+    targets: T | None  # in canvas pixels; None where there is no truth
+    originals: tuple[T, ...]  # the truth in original pixels, where it was asked for; else empty
+    info: tuple[ImageInfo, ...]
+    failures: tuple[Failure, ...] = ()  # files of this batch that could not be read; they have no row above
+
+    def __len__(self) -> int:
+        return len(self.info)
+
+
+def _area(xyxy: Tensor) -> Tensor:
+    extent = (xyxy[..., 2:] - xyxy[..., :2]).clamp(min=0)
+    return extent[..., 0] * extent[..., 1]
+
+
+def _warp_boxes(xyxy: Tensor, matrix: Tensor) -> Tensor:
+    """Bounding boxes [B,N,4] of the four corners of `xyxy` [B,N,4] under `matrix` [B,3,3]."""
+    x, y = xyxy[..., 0::2], xyxy[..., 1::2]
+    corners = torch.stack([x[..., [0, 1, 1, 0]], y[..., [0, 0, 1, 1]]], dim=-1).double()  # [B,N,4,2]
+    affine = matrix.to(corners)[:, None]
+    moved = corners @ affine[..., :2, :2].transpose(-1, -2) + affine[..., None, :2, 2]
+    return torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1).to(xyxy.dtype)
+
+
+def _canvas_rectangle(size: Size, like: Tensor) -> Tensor:
+    height, width = size
+    return like.new_tensor([0, 0, width, height])[None, None]
+
+
+def _bounding_rectangle(region: Tensor) -> Tensor:
+    """xyxy [B,4] around the set pixels of `region` bool [B,H,W]; an empty region has no area."""
+    ends = []
+    for seen in (region.any(dim=1), region.any(dim=2)):  # over x, then over y
+        count = torch.arange(1, seen.shape[1] + 1, device=seen.device)
+        end = (seen * count).amax(dim=1)
+        start = end - seen.sum(dim=1)
+        ends += [start, end]
+    return torch.stack([ends[0], ends[2], ends[1], ends[3]], dim=1)
+
+
+def _pad(tensor: Tensor, count: int) -> Tensor:
+    """`tensor` [1,N,...] with zero rows up to [1,count,...]."""
+    padded = tensor.new_zeros((1, count, *tensor.shape[2:]))
+    padded[:, : tensor.shape[1]] = tensor
+    return padded

@@ -1,0 +1,207 @@
+"""The sampling itself: every image is resampled exactly once, from decoded pixels to its place on the canvas.
+
+The filter is the triangle, widened by the factor of shrinking (Pillow's antialiased bilinear): half-width
+`max(1, f)` source pixels along each source axis, where f is how many source pixels one canvas pixel steps over. A
+canvas pixel belongs to the image if its centre maps inside it; there the edge pixels are continued, elsewhere is
+border.
+
+- `warp_into` is the CPU path (OpenCV): a prefilter of matched variance, then bilinear sampling.
+- `warp_reference` is the definition, in float64 and plain torch; slow, for tests and for the CUDA twin.
+- `sample_nearest` and `sample_bilinear` serve masks and class probabilities, on any device.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import sqrt
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from vision_tasks.geometry import footprint, is_axis_aligned, scale, translate
+from vision_tasks.types import Matrix, Region, Size
+
+BORDER = 114  # grey level around images, as in the YOLO family's letterbox
+_WIDEST_KERNEL = 4.0  # beyond this much shrinking, whole blocks are averaged first
+
+Pixels = NDArray[np.uint8]  # [H,W,3] RGB
+
+
+def warp_into(
+    canvas: Pixels,
+    source: Pixels,
+    matrix: Matrix,
+    region: Region | None = None,
+    colour: NDArray[np.float32] | None = None,
+    reduction: int = 1,
+) -> None:
+    """Sample `source` [h,w,3] into the `region` of `canvas` [H,W,3]; `matrix` maps source px -> canvas px.
+
+    `colour` [3,4] is applied to RGB in [0,1]. `reduction` says how far a decoder has shrunk the source already, so that
+    its own low-pass counts towards the antialiasing. The canvas outside the region and the image keeps its pixels.
+    """
+    region = region or (0, 0, canvas.shape[1], canvas.shape[0])
+    x0, y0, x1, y1 = footprint(source.shape[:2], matrix, region)
+    if x0 >= x1 or y0 >= y1:
+        return
+    target = canvas[y0:y1, x0:x1]
+    to_target = translate(-x0, -y0) @ matrix
+    patch = _sample(source, to_target, target.shape[:2], reduction)
+    if colour is not None:
+        patch = _recolour(patch, colour)
+    if is_axis_aligned(matrix):
+        target[...] = patch
+    else:
+        np.copyto(target, patch, where=_inside(source.shape[:2], to_target, target.shape[:2])[..., None])
+
+
+def warp_reference(source: Tensor, matrix: Tensor, size: Size, fill: float = BORDER / 255) -> Tensor:
+    """The definition of the warp in float64: `source` [C,h,w] -> [C,H,W] by `matrix` [3,3] (source px -> canvas px)."""
+    inverse = torch.linalg.inv(matrix.double().to(source.device))
+    x, y = _source_points(inverse[None], size)
+    support = inverse[:2, :2].norm(dim=1).clamp(min=1)
+    columns, across = _triangle_taps(x[0], float(support[0]), source.shape[2])
+    rows, down = _triangle_taps(y[0], float(support[1]), source.shape[1])
+    taps = source.double()[:, rows[..., :, None], columns[..., None, :]]  # [C,H,W,taps,taps]
+    value = torch.einsum("chwij,hwi,hwj->chw", taps, down, across)
+    inside = (x[0] >= 0) & (x[0] < source.shape[2]) & (y[0] >= 0) & (y[0] < source.shape[1])
+    return torch.where(inside, value, fill)
+
+
+def sample_nearest(index: Tensor, matrix: Tensor, size: Size, fill: int) -> Tensor:
+    """`index` [B,h,w] -> [B,H,W]: the pixel under each canvas pixel's centre, `fill` outside. `matrix` [B,3,3]."""
+    x, y = _source_points(torch.linalg.inv(matrix.double()).to(index.device), size)
+    height, width = index.shape[1:]
+    column, row = x.floor().long(), y.floor().long()
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    flat = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)
+    value = index.flatten(1).gather(1, flat).view(len(index), *size)
+    return value.masked_fill(~inside, fill)
+
+
+def sample_bilinear(values: Tensor, matrix: Tensor, size: Size) -> Tensor:
+    """`values` [B,K,h,w] -> [B,K,H,W], bilinear without antialiasing, edges continued. `matrix` [B,3,3]."""
+    x, y = _source_points(torch.linalg.inv(matrix.double()).to(values.device), size)
+    height, width = values.shape[2:]
+    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1).to(values.dtype)
+    return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _source_points(inverse: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    """Where the centres of canvas pixels lie in the source: x, y float64 [B,H,W], by `inverse` [B,3,3]."""
+    height, width = size
+    column = torch.arange(width, dtype=torch.float64, device=inverse.device) + 0.5
+    row = torch.arange(height, dtype=torch.float64, device=inverse.device)[:, None] + 0.5
+    a, b, tx, c, d, ty = (inverse[:, i, j, None, None] for i in (0, 1) for j in (0, 1, 2))
+    return a * column + b * row + tx, c * column + d * row + ty
+
+
+def _triangle_taps(centre: Tensor, support: float, length: int) -> tuple[Tensor, Tensor]:
+    """Pixels under a triangle of half-width `support` around `centre` [H,W], and weights that sum to 1; [H,W,taps]."""
+    reach = int(support) + 1
+    offsets = torch.arange(-reach, reach + 1, device=centre.device)
+    # Beyond the edge the image continues as its edge pixel: centres there move onto it.
+    position = centre.clamp(0.5, length - 0.5)
+    pixels = position.floor().long()[..., None] + offsets
+    weight = (1 - (pixels + 0.5 - position[..., None]).abs() / support).clamp(min=0)
+    weight = weight * ((pixels >= 0) & (pixels < length))
+    return pixels.clamp(0, length - 1), weight / weight.sum(dim=-1, keepdim=True)
+
+
+def _sample(source: Pixels, matrix: Matrix, size: Size, reduction: int) -> Pixels:
+    """The whole canvas of `size` filled from `source`, edges continued."""
+    inverse = np.linalg.inv(matrix)
+    steps = np.hypot(inverse[:2, 0], inverse[:2, 1])  # source px per canvas px, along source x and y
+    source, origin = _needed(source, inverse, size, margin=int(max(steps)) + 3)
+    matrix = matrix @ translate(*origin)
+    block = (max(1, int(steps[0] / _WIDEST_KERNEL)), max(1, int(steps[1] / _WIDEST_KERNEL)))
+    if max(block) > 1:
+        source = _average_blocks(source, block)
+        matrix = matrix @ scale(*block)
+    spread = (_missing_variance(steps[0], block[0], reduction), _missing_variance(steps[1], block[1], reduction))
+    if max(spread) > 0.01:
+        source = _blur(source, spread)
+    # OpenCV counts from pixel centres, this project from pixel edges.
+    centres = translate(-0.5, -0.5) @ matrix @ translate(0.5, 0.5)
+    if centres[0, 0] == centres[1, 1] == 1 and np.array_equal(centres, np.rint(centres)) and is_axis_aligned(centres):
+        return _shifted(source, centres, size)
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    return _bytes(cv2.warpAffine(source, centres[:2], (size[1], size[0]), flags=flags, borderMode=border))
+
+
+def _blur(source: Pixels, variance: tuple[float, float]) -> Pixels:
+    """Low-pass along x and y by about the given variances in px^2."""
+    across, down = (_kernel(max(0, round(100 * value))) for value in variance)
+    return _bytes(cv2.sepFilter2D(source, -1, across, down, borderType=cv2.BORDER_REPLICATE))
+
+
+def _shifted(source: Pixels, matrix: Matrix, size: Size) -> Pixels:
+    """A whole-pixel shift, without arithmetic: what is already the right size stays bit for bit."""
+    columns = (np.arange(size[1]) - int(matrix[0, 2])).clip(0, source.shape[1] - 1)
+    rows = (np.arange(size[0]) - int(matrix[1, 2])).clip(0, source.shape[0] - 1)
+    return _bytes(source[rows[:, None], columns])
+
+
+def _needed(source: Pixels, inverse: NDArray[Any], size: Size, margin: int) -> tuple[Pixels, tuple[int, int]]:
+    """The part of `source` that a canvas of `size` draws from, and where it starts (x, y)."""
+    height, width = source.shape[:2]
+    corners = inverse[:2, :2] @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]]) + inverse[:2, 2:]
+    low, high = np.floor(corners.min(axis=1)) - margin, np.ceil(corners.max(axis=1)) + margin
+    x0, y0 = (int(np.clip(low[i], 0, (width, height)[i] - 1)) for i in (0, 1))
+    x1, y1 = (int(np.clip(high[i], (x0, y0)[i] + 1, (width, height)[i])) for i in (0, 1))
+    return source[y0:y1, x0:x1], (x0, y0)
+
+
+def _average_blocks(source: Pixels, block: tuple[int, int]) -> Pixels:
+    """Means of whole blocks of (x, y) pixels; the last ones are completed by continuing the edge."""
+    width, height = -(-source.shape[1] // block[0]), -(-source.shape[0] // block[1])
+    right, bottom = width * block[0] - source.shape[1], height * block[1] - source.shape[0]
+    if right or bottom:
+        source = _bytes(cv2.copyMakeBorder(source, 0, bottom, 0, right, cv2.BORDER_REPLICATE))
+    return _bytes(cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _missing_variance(step: float, block: int, reduction: int) -> float:
+    """Variance in (blocked) source px^2 that the prefilter adds, so that all filters together match the triangle's.
+
+    A triangle of half-width f has f^2/6. Bilinear sampling gives 1/6, a mean over n pixels (n^2-1)/12; both the block
+    and the decoder's reduction are such means, each measured in its own output pixels here.
+    """
+    f = step / block
+    return (f * f - 1) / 6 - (1 - 1 / block**2) / 12 - (1 - 1 / reduction**2) / 12 / block**2
+
+
+@lru_cache(maxsize=4096)
+def _kernel(centivariance: int) -> NDArray[np.float32]:
+    """Odd, symmetric, normalised taps with about the given variance in px^2 / 100."""
+    variance = centivariance / 100
+    if variance <= 0.5:
+        return np.array([variance / 2, 1 - variance, variance / 2], np.float32)
+    # Sampled at whole pixels, a triangle of half-width c has the variance (c^2-1)/6 at whole c, and nearly so between.
+    half_width = sqrt(6 * variance + 1)
+    taps = np.arange(-int(half_width), int(half_width) + 1)
+    weight = np.clip(1 - np.abs(taps) / half_width, 0, None)
+    return np.asarray(weight / weight.sum(), np.float32)
+
+
+def _recolour(pixels: Pixels, colour: NDArray[np.float32]) -> Pixels:
+    return _bytes(cv2.transform(pixels, colour * np.array([1, 1, 1, 255], np.float32)))
+
+
+def _inside(source: Size, matrix: Matrix, size: Size) -> NDArray[np.bool_]:
+    """Which centres of a canvas of `size` map inside a source of that size, bool [H,W]."""
+    inverse = np.linalg.inv(matrix)
+    column, row = np.arange(size[1]) + 0.5, (np.arange(size[0]) + 0.5)[:, None]
+    x = inverse[0, 0] * column + inverse[0, 1] * row + inverse[0, 2]
+    y = inverse[1, 0] * column + inverse[1, 1] * row + inverse[1, 2]
+    return np.asarray((x >= 0) & (x < source[1]) & (y >= 0) & (y < source[0]))
+
+
+def _bytes(pixels: Any) -> Pixels:
+    """What OpenCV's stubs call any array: uint8 in, uint8 out."""
+    return np.asarray(pixels, dtype=np.uint8)

@@ -74,8 +74,11 @@ class Labels:
         return self
 
     def paste(self, other: Labels, region: Tensor) -> Labels:
-        share = region.float().mean(dim=(1, 2))
-        return self.blend(other, share)
+        """Weights by area. A blank canvas has none, so what is pasted beside others onto it adds to them."""
+        share = region.to(self.weight).mean(dim=(1, 2))
+        covered = self.weight.sum(dim=1).clamp(max=1)
+        left = torch.minimum(covered, 1 - share) / covered.clamp(min=1e-9)
+        return Labels(self.weight * left[:, None] + other.weight * share[:, None])
 
     def blend(self, other: Labels, amount: Tensor) -> Labels:
         return Labels(torch.lerp(self.weight, other.weight, amount.to(self.weight)[:, None]))

@@ -15,7 +15,6 @@ from vision_tasks.models.registry import create_model
 from vision_tasks.types import IGNORE, Boxes, Labels, Masks
 
 CLASSES = ("cat", "dog", "eel")
-torch.set_num_threads(1)
 
 
 class ModelContract:

@@ -148,9 +148,7 @@ def test_yolo_losses_are_ultralytics_per_image(name: str) -> None:
         "img": images,
         "batch_idx": torch.tensor([0.0, 0, 2, 2]),
         "cls": torch.tensor([0.0, 2, 0, 2]),
-        "bboxes": torch.tensor(
-            [[24 / 160, 20 / 128, 40 / 160, 32 / 128], [70 / 160, 35 / 128, 40 / 160, 50 / 128]] * 2
-        ),
+        "bboxes": torch.tensor([one, two, one, two]),
     }
     expected, _ = model.net.init_criterion()(model.net(images), batch)
     losses = model(images, targets)
@@ -195,7 +193,8 @@ torch.set_printoptions(precision=3)
 import torchvision
 def state():
     return (dict(os.environ), cv2.getNumThreads(), torch.save, torch.get_num_threads(),
-        vars(torch._tensor_str.PRINT_OPTS), numpy.get_printoptions(), torch.get_default_dtype(), torch.backends.cudnn.benchmark,
+        vars(torch._tensor_str.PRINT_OPTS), numpy.get_printoptions(), torch.get_default_dtype(),
+        torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(), logging.root.manager.disable, logging.root.level)
 before = repr(state())
 from vision_tasks.models.registry import create_model

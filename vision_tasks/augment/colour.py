@@ -37,7 +37,7 @@ def saturation(factor: Factors) -> Colours:
 
 def hue(turns: Factors) -> Colours:
     """Rotate colours about the grey axis by a share of the circle; grey and luma stay what they are."""
-    angle = 2 * np.pi * turns
+    angle = -2 * np.pi * turns  # in the IQ plane, red, green and blue follow one another clockwise
     rotation = np.zeros((len(turns), 3, 3))
     rotation[:, 0, 0] = 1
     rotation[:, 1, 1] = rotation[:, 2, 2] = np.cos(angle)

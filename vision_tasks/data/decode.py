@@ -91,17 +91,24 @@ def _read_header(data: bytes) -> _Header:
             warnings.simplefilter("ignore")
             image = Image.open(stream)
             body = stream.tell()
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            orientation = _read_orientation(image, data)
     except UnidentifiedImageError as error:
         raise DecodeError("not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
         raise DecodeError(_too_large()) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
-        raise DecodeError(f"damaged header: {error}") from error
+        raise DecodeError(f"damaged: {error}") from error
     if image.width * image.height > MAX_PIXELS:
         raise DecodeError(_too_large())
-    orientation = orientation if orientation in range(1, 9) else 1
     return _Header(image.format or "", image.mode, (image.height, image.width), orientation, body)
+
+
+def _read_orientation(image: Image.Image, data: bytes) -> int:
+    # Without its chunk, Pillow would decode the whole PNG to look for one behind the pixels.
+    if image.format == "PNG" and b"eXIf" not in data:
+        return 1
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _too_large() -> str:

@@ -1,6 +1,6 @@
 """What readers share of looking through folders: which files are images, and what splits are called.
 
-Listings come from one `scandir` a folder, without a `stat` for every file, so 100,000 files take well under a second.
+Listings come from one `scandir` a folder, without a `stat` for every file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def images_by_stem(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in files(folder):  # os.path and no Path: this runs for every file of a data set
-        if is_image(name) and (other := found.setdefault(os.path.splitext(name)[0], name)) != name:
+        if is_image(name) and (other := found.setdefault(os.path.splitext(name)[0], name)) != name:  # noqa: PTH122
             raise UserError(f"{folder}: {other} and {name} have the same name; rename or remove one of them")
     return found
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
 from vision_tasks.types import Failure
-
-_PACKAGES = ("vision-tasks", "torch", "torchvision", "numpy", "opencv-python", "ultralytics",
-             "segmentation-models-pytorch", "lightning-fabric", "hotcoco")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,20 +86,23 @@ def dumps(value: Any) -> str:
 
 def environment(device: str, precision: str) -> dict[str, Any]:
     """What a result depends on besides configuration and data."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "device": device,
         "precision": precision,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "versions": versions,
+        "versions": {name: version(name) for name in ["vision-tasks", *_dependencies()]},
     }
+
+
+def _dependencies() -> Iterator[str]:
+    """The installed packages among those that this project names."""
+    for requirement in requires("vision-tasks") or []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        with suppress(PackageNotFoundError):
+            version(name)
+            yield name
 
 
 def _finite(value: Any) -> Any:

@@ -8,30 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vision_tasks.data.folders import is_image as has_image_name
 from vision_tasks.errors import UserError
 
-EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".mpo",
-        ".jp2",
-        ".avif",
-    ]
-)
-# The first bytes of the formats above, for images without an image's extension.
+# The first bytes of the formats that are read, for images without an image's extension.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P4", b"P5", b"P6",
                b"\0\0\0\x0cjP  ")  # fmt: skip
 
@@ -65,7 +45,7 @@ def find_images(sources: Iterable[str | Path]) -> Found:
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its extension or by its first bytes."""
-    if path.suffix.lower() in EXTENSIONS:
+    if has_image_name(path.name):
         return True
     try:
         with path.open("rb") as file:

@@ -86,17 +86,15 @@ def _flaws(folder: Path, listing: Listing) -> list[Flaw]:
 
 def _samples(root: Path, folder: Path, listing: Listing, label: Mapping[str, int]) -> tuple[Sample[Labels], ...]:
     start = "" if folder == root else f"{folder.name}/"
-    return tuple(
-        Sample(
-            id=f"{start}{name}/{path}",
-            path=folder / name / path,
-            truth=partial(_truth, label[name], len(label)),
-            stratum=name,
-        )
-        for name, paths in sorted(listing.items())
-        for path in paths
-        if is_image(path)
-    )
+    samples: list[Sample[Labels]] = []
+    for name, paths in sorted(listing.items()):
+        below, truth = folder / name, partial(_truth, label[name], len(label))
+        samples += [Sample(f"{start}{name}/{path}", below / path, truth, name) for path in paths if is_image(path)]
+    return tuple(samples)
+
+
+def _truth(label: int, num_classes: int, size: Size) -> Labels:
+    return Labels.one_hot(label, num_classes)
 
 
 READER: Reader[Labels] = Reader(
@@ -105,7 +103,3 @@ READER: Reader[Labels] = Reader(
     recognises=_recognises,
     read=_read,
 )
-
-
-def _truth(label: int, num_classes: int, size: Size) -> Labels:
-    return Labels.one_hot(label, num_classes)

@@ -81,42 +81,40 @@ def _is_pair(folder: Path) -> bool:
 
 
 def _read(root: Path) -> Dataset[Masks]:
-    pairs = {split: _pairs(folder) for split, folder in _split_folders(root).items()}
+    folders = _split_folders(root)
+    pairs = {split: _pairs(folder) for split, folder in folders.items()}
     if not any(pairs.values()):
         raise UserError(f"{root}: images/ and masks/ are empty; nothing to read")
     masks = [mask for split in pairs.values() for _, mask in split]
     named = _named_classes(root)
     classes, flaws = _found_classes(root, masks) if named is None else _two_as_0_and_255(root, named, masks)
     table = classes.table()
-    splits = {
-        split: tuple(
-            Sample(
-                id=f"{'' if split == 'all' else image.parents[1].name + '/'}images/{image.name}",
-                path=image,
-                truth=partial(_truth, mask, classes.names, table),
-            )
-            for image, mask in listed
+    splits: dict[str, tuple[Sample[Masks], ...]] = {}
+    for split, folder in folders.items():
+        start = (folder / "images").relative_to(root).as_posix()
+        splits[split] = tuple(
+            Sample(f"{start}/{image.name}", image, partial(_truth, mask, classes.names, table))
+            for image, mask in pairs[split]
         )
-        for split, listed in pairs.items()
-    }
     return Dataset(root, READER.format, classes.names, splits, tuple(flaws))
 
 
 def _pairs(folder: Path) -> Pairs:
-    images, masks = images_by_stem(folder / "images"), images_by_stem(folder / "masks")
+    image_folder, mask_folder = folder / "images", folder / "masks"
+    images, masks = images_by_stem(image_folder), images_by_stem(mask_folder)
     alone = [name for stem, name in images.items() if stem not in masks]
     if alone:
         raise UserError(
-            f"{folder / 'images'}: {len(alone)} of {len(images)} images have no mask of the same name in masks/ "
+            f"{image_folder}: {len(alone)} of {len(images)} images have no mask of the same name in masks/ "
             f"({some(alone)}); add or rename the masks"
         )
     alone = [name for stem, name in masks.items() if stem not in images]
     if alone:
         raise UserError(
-            f"{folder / 'masks'}: {len(alone)} of {len(masks)} masks have no image of the same name in images/ "
+            f"{mask_folder}: {len(alone)} of {len(masks)} masks have no image of the same name in images/ "
             f"({some(alone)}); add the images or remove the masks"
         )
-    return [(folder / "images" / name, folder / "masks" / masks[stem]) for stem, name in images.items()]
+    return [(image_folder / name, mask_folder / masks[stem]) for stem, name in images.items()]
 
 
 def _truth(path: Path, classes: tuple[str, ...], table: NDArray[np.uint8], size: Size) -> Masks:

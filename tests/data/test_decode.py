@@ -1,0 +1,148 @@
+"""Every kind of image that people have, against Pillow; and every kind of damage, as a reason."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from vision_tasks.data import decode as decoding
+from vision_tasks.data.decode import DecodeError, decode, read_image, reduction_for
+from vision_tasks.warp import warp_into
+
+RANDOM = np.random.default_rng(0)
+SMOOTH = cv2.resize(RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8), (80, 60), interpolation=cv2.INTER_CUBIC)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def upright(data: bytes) -> np.ndarray:
+    """The original as the warp shows it."""
+    decoded = decode(data)
+    canvas = np.zeros((*decoded.size, 3), np.uint8)
+    warp_into(canvas, decoded.pixels, decoded.to_original)
+    return canvas
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP"])
+def test_lossless_formats_are_exact(kind):
+    data = encoded(Image.fromarray(SMOOTH), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.array_equal(decode(data).pixels, SMOOTH)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "AVIF"])
+def test_lossy_formats_are_close(kind):
+    data = encoded(Image.fromarray(SMOOTH), kind)
+    assert np.abs(decode(data).pixels.astype(int) - SMOOTH).mean() < 6
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1"])
+def test_png_modes_equal_pillow(mode):
+    image = Image.fromarray(SMOOTH).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(decode(encoded(image, "PNG")).pixels, expected)
+
+
+def test_cmyk_jpeg_equals_pillow():
+    data = encoded(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG", quality=95)
+    assert np.array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_grey_jpeg():
+    pixels = decode(encoded(Image.fromarray(SMOOTH).convert("L"), "JPEG", quality=95)).pixels
+    assert pixels.shape == (60, 80, 3)
+    assert np.ptp(pixels, axis=2).max() == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_range(kind):
+    ramp = np.linspace(0, 65535, 80 * 60).reshape(60, 80).astype(np.uint16)
+    pixels = decode(encoded(Image.fromarray(ramp), kind)).pixels
+    assert np.abs(pixels[..., 0].astype(float) - ramp / 257).max() <= 1
+
+
+def test_gif_equals_pillow():
+    data = encoded(Image.fromarray(SMOOTH), "GIF")
+    assert np.array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (10, 200)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.abs(decode(data).pixels.astype(int) - 10).max() <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation_equals_pillow(orientation, kind):
+    image = Image.fromarray(SMOOTH)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    data = encoded(image, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")).astype(int)
+    assert np.abs(upright(data).astype(int) - expected).max() <= (2 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_scaled_decoding_keeps_places(orientation):
+    """A mark stays where it is, whatever the reduction and orientation, for sizes that don't divide evenly."""
+    picture = np.zeros((403, 605, 3), np.uint8)
+    picture[200:280, 400:520] = 255
+    image = Image.fromarray(picture)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    data = encoded(image, "JPEG", quality=95, exif=exif)
+    full = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L")
+    for detail, reduction in (((250, 200), 1), ((130, 130), 2), ((60, 60), 4), ((30, 30), 8)):
+        decoded = decode(data, detail)
+        assert decoded.reduction == reduction
+        assert decoded.size == full.size[::-1]
+        rows, columns = np.nonzero(decoded.pixels[..., 0] > 127)
+        corners = np.array([[columns.min(), rows.min(), 1], [columns.max() + 1, rows.max() + 1, 1]]).T
+        found = np.sort((decoded.to_original @ corners)[:2], axis=1)
+        bright = np.nonzero(np.asarray(full) > 127)
+        expected = [[bright[1].min(), bright[1].max() + 1], [bright[0].min(), bright[0].max() + 1]]
+        assert np.abs(found - expected).max() <= reduction
+
+
+def test_reduction_never_goes_below_the_detail():
+    for short in range(1, 900, 37):
+        for detail in (16, 50, 224):
+            reduction = reduction_for((short, 2 * short), (detail, detail))
+            assert reduction == 1 or short / reduction >= detail
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda _: b"", "empty"),
+        (lambda _: b"these are words, not pixels" * 9, "not an image"),
+        (lambda jpeg: jpeg[: len(jpeg) // 2], "cut short"),
+        (lambda jpeg: jpeg[:30], "not an image|damaged|cut short"),
+    ],
+)
+def test_damage_is_an_error_with_its_reason(damage, reason):
+    jpeg = encoded(Image.fromarray(SMOOTH), "JPEG")
+    with pytest.raises(DecodeError, match=reason):
+        decode(damage(jpeg))
+
+
+def test_a_png_cut_short():
+    with pytest.raises(DecodeError, match="cut short|truncated"):
+        decode(encoded(Image.fromarray(SMOOTH), "PNG")[:-40])
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DecodeError, match="No such file"):
+        read_image(tmp_path / "gone.jpg")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
+    with pytest.raises(DecodeError, match="VISION_TASKS_MAX_PIXELS"):
+        decode(encoded(Image.fromarray(SMOOTH), "PNG"))

@@ -1,0 +1,192 @@
+"""Targets follow their images: hand-computed cases, and torchvision v2's functionals as judge."""
+
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as TF
+
+from vision_tasks.geometry import affine, centred, crop, scale, translate
+from vision_tasks.types import IGNORE, Boxes, Labels, Masks
+
+
+def one(matrix) -> torch.Tensor:
+    return torch.from_numpy(matrix)[None]
+
+
+def boxes(*rows: tuple[float, float, float, float], labels=None) -> Boxes:
+    return Boxes.single(torch.tensor(rows).reshape(-1, 4), torch.tensor(labels or list(range(len(rows)))))
+
+
+def mask(rows: list[list[int]], classes: int = 3) -> Masks:
+    return Masks(torch.tensor([rows], dtype=torch.uint8), classes)
+
+
+class TestLabels:
+    def test_geometry_changes_nothing(self):
+        labels = Labels.one_hot(1, 3)
+        assert torch.equal(labels.warp(one(scale(2, 2)), (4, 4)).weight, torch.tensor([[0.0, 1.0, 0.0]]))
+
+    def test_paste_weighs_by_area(self):
+        region = torch.zeros(1, 4, 4, dtype=torch.bool)
+        region[:, :2, :2] = True
+        mixed = Labels.one_hot(0, 2).paste(Labels.one_hot(1, 2), region)
+        torch.testing.assert_close(mixed.weight, torch.tensor([[0.75, 0.25]]))
+
+    def test_four_pastes_on_blank_weigh_by_area(self):
+        canvas = Labels.one_hot(0, 4).blank((6, 8))
+        for label, (rows, columns) in enumerate(
+            [
+                (slice(0, 2), slice(0, 3)),
+                (slice(0, 2), slice(3, 8)),
+                (slice(2, 6), slice(0, 3)),
+                (slice(2, 6), slice(3, 8)),
+            ]
+        ):
+            region = torch.zeros(1, 6, 8, dtype=torch.bool)
+            region[:, rows, columns] = True
+            canvas = canvas.paste(Labels.one_hot(label, 4), region)
+        torch.testing.assert_close(canvas.weight, torch.tensor([[6.0, 10.0, 12.0, 20.0]]) / 48)
+
+    def test_blend_is_per_image(self):
+        left = Labels(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+        right = Labels(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+        mixed = left.blend(right, torch.tensor([0.25, 1.0]))
+        torch.testing.assert_close(mixed.weight, torch.tensor([[0.75, 0.25], [0.0, 1.0]]))
+
+
+class TestBoxes:
+    def test_flip_is_width_minus_x(self):
+        flipped = boxes((1, 2, 4, 6)).warp(one(affine(-1, 0, 10, 0, 1, 0)), (8, 10))
+        torch.testing.assert_close(flipped.xyxy, torch.tensor([[[6.0, 2.0, 9.0, 6.0]]]))
+
+    def test_against_torchvision_flip_crop_and_affine(self):
+        size, generator = (60, 80), torch.Generator().manual_seed(0)
+        corner = torch.rand(20, 2, generator=generator) * torch.tensor([40.0, 30.0])
+        xyxy = torch.cat([corner, corner + 5 + 15 * torch.rand(20, 2, generator=generator)], dim=1)
+        theirs = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=size, clamping_mode=None)
+        ours = Boxes.single(xyxy, torch.zeros(20, dtype=torch.long))
+
+        flipped = ours.warp(one(affine(-1, 0, size[1], 0, 1, 0)), size)
+        torch.testing.assert_close(flipped.xyxy[0], TF.horizontal_flip(theirs).as_subclass(torch.Tensor))
+
+        cropped = ours.warp(one(crop((10, 5, 50, 45), (80, 120))), (80, 120))
+        expected = TF.resized_crop(theirs, 5, 10, 40, 40, [80, 120]).as_subclass(torch.Tensor)
+        expected = TF.clamp_bounding_boxes(
+            tv_tensors.BoundingBoxes(expected, format="XYXY", canvas_size=(80, 120)), clamping_mode="hard"
+        )
+        torch.testing.assert_close(
+            cropped.xyxy[0][cropped.valid[0]], expected[cropped.valid[0]].as_subclass(torch.Tensor)
+        )
+
+        turn = centred(_rotation(20.0) @ scale(0.9, 0.9), size)
+        moved = ours.warp(one(turn), size)
+        expected = TF.affine(theirs, angle=20.0, translate=[0, 0], scale=0.9, shear=[0.0, 0.0])
+        expected = TF.clamp_bounding_boxes(expected, clamping_mode="hard").as_subclass(torch.Tensor)
+        kept = moved.valid[0]
+        assert kept.sum() >= 15
+        torch.testing.assert_close(moved.xyxy[0][kept], expected[kept], atol=1e-3, rtol=0)
+
+    def test_a_box_mostly_outside_is_dropped_and_one_partly_outside_clipped(self):
+        # Of the first 1/20 stays in sight, of the second half.
+        moved = boxes((-19, 0, 1, 10), (-5, 0, 5, 10)).warp(one(translate(0, 0)), (20, 20))
+        assert moved.valid.tolist() == [[False, True]]
+        assert moved.xyxy[0, 1].tolist() == [0, 0, 5, 10]
+
+    def test_inverse_returns_to_the_original(self):
+        place = translate(7.5, 3.25) @ scale(0.37, 0.37)
+        original = boxes((100, 50, 300, 400), (0, 0, 640, 480))
+        there = original.warp(one(place), (200, 320))
+        back = there.warp(torch.linalg.inv(one(place)), (480, 640))
+        torch.testing.assert_close(back.xyxy, original.xyxy, atol=1e-3, rtol=0)
+
+    def test_paste_clips_the_new_and_hides_the_old(self):
+        region = torch.zeros(1, 10, 10, dtype=torch.bool)
+        region[:, :, 5:] = True
+        old = boxes((0, 0, 4, 4), (3, 2, 9, 6), (6, 6, 9, 9), labels=[0, 1, 2])
+        new = boxes((4, 0, 8, 2), (0, 0, 5, 5), labels=[3, 4])
+        both = old.paste(new, region)
+        kept = {
+            label: box
+            for label, box, ok in zip(*(t[0].tolist() for t in (both.label, both.xyxy, both.valid)), strict=True)
+            if ok
+        }
+        # Box 1 is cut across its whole height and shrinks; box 2 is hidden; box 4 lies outside the region.
+        assert kept == {0: [0, 0, 4, 4], 1: [3, 2, 5, 6], 3: [5, 0, 8, 2]}
+
+    def test_a_corner_covered_leaves_the_box(self):
+        region = torch.zeros(1, 10, 10, dtype=torch.bool)
+        region[:, 5:, 5:] = True
+        under = boxes((2, 2, 8, 8)).paste(boxes(), region)
+        assert under.flat().xyxy[0].tolist() == [[2, 2, 8, 8]]
+
+    def test_blend_keeps_both(self):
+        assert boxes((0, 0, 1, 1)).blend(boxes((2, 2, 3, 3)), torch.tensor([0.5])).valid.sum() == 2
+
+    def test_stack_pads_to_multiples_of_eight_and_drops_padding(self):
+        batch = Boxes.stack([boxes(*[(0, 0, i + 1, 1) for i in range(9)]), boxes((1, 1, 2, 2)), boxes()])
+        assert batch.xyxy.shape == (3, 16, 4)
+        assert batch.valid.sum(dim=1).tolist() == [9, 1, 0]
+        assert batch.image(1).xyxy.tolist() == [[[1, 1, 2, 2]]]
+        assert Boxes.stack([boxes(), boxes()]).xyxy.shape == (2, 0, 4)
+
+    def test_scores_travel(self):
+        predicted = Boxes.single(
+            torch.tensor([[0.0, 0, 4, 4], [1, 1, 3, 3]]), torch.tensor([0, 1]), score=torch.tensor([0.9, 0.2])
+        )
+        moved = predicted.warp(one(scale(2, 2)), (8, 8)).above(0.5).flat()
+        assert moved.xyxy[0].tolist() == [[0, 0, 8, 8]]
+        assert moved.score is not None
+        torch.testing.assert_close(moved.score, torch.tensor([[0.9]]))
+
+    def test_a_batch_equals_its_images(self):
+        matrices = torch.stack([torch.from_numpy(scale(2, 3)), torch.from_numpy(translate(1, 2))])
+        single = [boxes((0, 0, 2, 2)), boxes((1, 1, 4, 4), (0, 0, 1, 1))]
+        together = Boxes.stack(single).warp(matrices, (10, 10))
+        for i, item in enumerate(single):
+            assert torch.equal(together.image(i).xyxy, item.warp(matrices[i : i + 1], (10, 10)).flat().xyxy)
+
+
+class TestMasks:
+    def test_flip_equals_torchvision(self):
+        index = torch.randint(0, 5, (1, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+        ours = Masks(index, 5).warp(one(affine(-1, 0, 9, 0, 1, 0)), (7, 9))
+        assert torch.equal(ours.index, TF.horizontal_flip(tv_tensors.Mask(index)).as_subclass(torch.Tensor))
+
+    def test_nearest_resize_and_crop_equal_torchvision(self):
+        index = torch.randint(0, 5, (1, 30, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+        ours = Masks(index, 5).warp(one(crop((4, 6, 36, 30), (17, 23))), (17, 23))
+        # Through the image kernel: for masks torchvision takes the older rule, which is off by half a pixel.
+        exact = TF.InterpolationMode.NEAREST_EXACT
+        theirs = TF.resized_crop(index, 6, 4, 24, 32, [17, 23], interpolation=exact)
+        assert torch.equal(ours.index, theirs)
+
+    def test_border_is_ignored_not_background(self):
+        shifted = mask([[1, 2], [1, 2]]).warp(one(translate(1, 0)), (2, 3))
+        assert shifted.index.tolist() == [[[IGNORE, 1, 2], [IGNORE, 1, 2]]]
+
+    def test_paste(self):
+        region = torch.tensor([[[False, True], [False, True]]])
+        assert mask([[0, 0], [0, 0]]).paste(mask([[1, 2], [1, 2]]), region).index.tolist() == [[[0, 2], [0, 2]]]
+
+    def test_blend_gives_probabilities_and_keeps_ignore(self):
+        mixed = mask([[0, 1]]).blend(mask([[1, IGNORE]]), torch.tensor([0.25]))
+        assert mixed.probability is not None
+        torch.testing.assert_close(mixed.probability[0, :, 0, 0], torch.tensor([0.75, 0.25, 0.0]))
+        assert mixed.index.tolist() == [[[0, IGNORE]]]
+
+    def test_probabilities_are_sampled_bilinearly_like_torch_interpolate(self):
+        probability = torch.rand(1, 4, 5, 6, generator=torch.Generator().manual_seed(3)).softmax(dim=1)
+        predicted = Masks(probability.argmax(1).to(torch.uint8), 4, probability)
+        large = predicted.warp(one(scale(3, 3)), (15, 18))
+        expected = torch.nn.functional.interpolate(probability, scale_factor=3, mode="bilinear", align_corners=False)
+        torch.testing.assert_close(large.probability, expected)
+        assert torch.equal(large.index, expected.argmax(dim=1).to(torch.uint8))
+
+    def test_blank_is_ignore(self):
+        assert (mask([[1]]).blank((2, 3)).index == IGNORE).all()
+
+
+def _rotation(degrees: float):
+    import numpy as np
+
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return affine(cos, -sin, 0, sin, cos, 0)

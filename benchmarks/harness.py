@@ -47,7 +47,7 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{self.median:.1f} ({self.low:.1f} to {self.high:.1f})"
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 @dataclass
@@ -105,7 +105,7 @@ def interleave(contenders: Mapping[str, Contender], repeats: int) -> dict[str, l
         order = list(contenders) if turn % 2 == 0 else list(reversed(contenders))
         for name in order:
             rates[name].append(contenders[name]())
-            print(f"  {turn + 1}/{repeats} {name}: {rates[name][-1]:.1f}", flush=True)
+            print(f"  {turn + 1}/{repeats} {name}: {rates[name][-1]:.3g}", flush=True)
     return rates
 
 
@@ -164,7 +164,7 @@ def environment() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "command": " ".join(["python -m", _module(), *sys.argv[1:]]),

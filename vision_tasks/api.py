@@ -10,15 +10,16 @@ from lightning_fabric.wrappers import _FabricModule
 
 from vision_tasks.augment.policy import strength
 from vision_tasks.config import TrainConfig, read_config, write_config
-from vision_tasks.data.catalog import open_dataset, pick_split, train_val
+from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.device import choose_device, choose_precision, fabric_for
 from vision_tasks.engine import predict as inference
+from vision_tasks.engine import train as training_engine
 from vision_tasks.engine.evaluate import score
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
-from vision_tasks.engine.train import set_up, wrap
+from vision_tasks.engine.train import wrap
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model
@@ -67,9 +68,9 @@ def train(
     if resume is None:
         folder.create()
         write_config(chosen, folder.config)
-    run = set_up(record, chosen, folder, training, validation, dataset.classes, resume is not None).run()
-    say(f"wrote {run.best} and {run.metrics}")
-    return run.path
+    training_engine.train(record, chosen, folder, training, validation, dataset.classes, resume is not None)
+    say(f"wrote {folder.best} and {folder.metrics}")
+    return folder.path
 
 
 def evaluate(
@@ -92,7 +93,7 @@ def evaluate(
     model, card = _load(record, weights, device, precision)
     dataset = open_dataset(Path(data), record.readers, data_format)
     samples = pick_split(dataset, split)
-    _introduce(dataset, [])
+    _introduce(dataset, [] if split in (*dataset.splits, "all") else complete_splits(dataset)[1])
     _require_same_classes(card, dataset)
     metrics, failures = score(model, record, samples, card.classes, card.canvas, card.fit, batch_size)
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}

@@ -111,7 +111,7 @@ class ModelContract:
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=self.rate)
         model.train()
         totals = []
-        for _ in range(6):
+        for _ in range(5):
             total = torch.stack(list(model(self.images(), self.truth()).values())).sum()
             optimizer.zero_grad()
             total.backward()
@@ -228,7 +228,7 @@ class DetectorContract(ModelContract):
         none = Boxes.single(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
         flat = Boxes.single(torch.tensor([[3.0, 3, 3, 9]]), torch.tensor([1]))
         one = Boxes.single(torch.tensor([[3.0, 3, 30, 29]]), torch.tensor([1]))
-        return [Boxes.stack(pair) for pair in ([none, none], [none, one], [one, none], [flat, flat])]
+        return [Boxes.stack(pair) for pair in ([none, flat], [none, one])]
 
     def check_inside(self, prediction: Boxes) -> None:
         height, width = self.canvas

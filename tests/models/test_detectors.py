@@ -189,7 +189,11 @@ def test_labels_keep_their_number() -> None:
 PROBE = """
 import logging, os, sys, cv2, numpy, torch
 cv2.setNumThreads(2)
+torch.set_num_threads(1)
 torch.set_printoptions(precision=3)
+from vision_tasks.models.registry import create_model, model_names
+model_names()
+assert not {"torchvision", "ultralytics", "segmentation_models_pytorch", "timm"} & set(sys.modules)
 import torchvision
 def state():
     return (dict(os.environ), cv2.getNumThreads(), torch.save, torch.get_num_threads(),
@@ -197,8 +201,6 @@ def state():
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(), logging.root.manager.disable, logging.root.level)
 before = repr(state())
-from vision_tasks.models.registry import create_model
-assert "ultralytics" not in sys.modules
 model = create_model("yolo11n", ("a", "b"))
 assert repr(state()) == before, (repr(state()), before)
 model.predict(torch.rand(1, 3, 64, 64))

@@ -69,12 +69,16 @@ class Training(Generic[T]):
         self.planner = Planner(config.augment, config.canvas, config.fit, self.keys, config.seed, config.epochs)
         self.batches_per_epoch = -(-len(self.train) // config.batch_size)
 
-    def run(self) -> RunFolder:
+    def resume(self) -> None:
+        """Go back to the last saved state of the run folder."""
+        self.position = load_state(self.folder.state, self.model, self.optimiser, self.mean)
+        self.folder.keep_metrics_before(self.position.epoch)
+
+    def run(self) -> None:
         """Train from the current position to the last epoch."""
         while self.position.epoch < self.config.epochs:
             self._train_epoch()
             self._finish_epoch()
-        return self.folder
 
     def _train_epoch(self) -> None:
         epoch, config = self.position.epoch, self.config
@@ -196,37 +200,54 @@ class Training(Generic[T]):
         save_state(self.folder.state, self.position, self.model, self.optimiser, self.mean)
 
 
-def set_up(
+def train(
     task: Task[T],
     config: TrainConfig,
     folder: RunFolder,
-    train: Sequence[Sample[T]],
-    val: Sequence[Sample[T]],
+    samples: Sequence[Sample[T]],
+    validation: Sequence[Sample[T]],
     classes: tuple[str, ...],
     resume: bool,
-) -> Training[T]:
-    """Build model, optimiser and devices; start from the configured weights, or from the run's last state."""
+) -> None:
+    """Train into `folder`, from the configured weights or from the folder's last state; the caller's luck is kept."""
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    fabric = fabric_for(device, precision)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        precision = choose_precision(config.precision, device)
+        say(
+            f"training {config.model} on {describe(device)} in {precision}: "
+            f"{len(samples)} images, {len(validation)} for validation"
+        )
+        training = _set_up(task, config, folder, samples, validation, classes, fabric_for(device, precision), resume)
+        if resume:
+            training.resume()
+        else:
+            write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
+            card = {"model": config.model, "classes": classes, "size": config.canvas, "fit": config.fit}
+            write_text(folder.path / "model.json", dumps(card))
+        training.run()
+
+
+def _set_up(
+    task: Task[T],
+    config: TrainConfig,
+    folder: RunFolder,
+    samples: Sequence[Sample[T]],
+    validation: Sequence[Sample[T]],
+    classes: tuple[str, ...],
+    fabric: Fabric,
+    resume: bool,
+) -> Training[T]:
+    torch.manual_seed(config.seed)
     model: TaskModel[T] = create_model(config.model, classes)
     check_canvas(model, config.image_size)
     if config.weights != "none" and not resume:
         say(start_from(model, config.weights))
     freeze(model, config.freeze)
     model.to(memory_format=torch.channels_last)
-    optimiser = make_optimiser(model, config)
-    module, wrapped = fabric.setup(model, optimiser)
+    module, optimiser = fabric.setup(model, make_optimiser(model, config))
     module.mark_forward_method("predict")
     mean = WeightMean(model, config.ema) if config.ema else None
-    say(f"training {config.model} on {describe(device)} in {precision}: {len(train)} images, {len(val)} for validation")
-    training = Training(task, config, folder, train, val, classes, fabric, model, module, wrapped, mean)
-    if resume:
-        training.position = load_state(folder.state, model, optimiser, mean)
-        folder.keep_metrics_before(training.position.epoch)
-    else:
-        write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
-    return training
+    return Training(task, config, folder, samples, validation, classes, fabric, model, module, optimiser, mean)
 
 
 def wrap(fabric: Fabric, model: TaskModel[T]) -> _FabricModule:

@@ -49,4 +49,4 @@ class TaskModel(nn.Module, ABC, Generic[T]):
         """The feature extractor: what a checkpoint of another task can start and `--freeze backbone` holds still."""
 
     def anneal(self, done: float) -> None:
-        """Be told before an epoch what share of the training is done, in [0, 1]: few losses change on the way."""
+        """Learn before an epoch what share of the training is done, in [0, 1]; most losses do not depend on it."""

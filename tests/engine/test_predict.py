@@ -1,0 +1,176 @@
+"""Folder inference: every file gets a line, nothing stops it, and what it says is what `evaluate` scores."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vision_tasks as vt
+from tests import factories
+from vision_tasks.augment.plan import Fit
+from vision_tasks.data.decode import read_image
+from vision_tasks.models.checkpoint import load_model, save_model
+from vision_tasks.warp import BORDER, warp_into
+
+CASES = {
+    "classify": ("resnet18", factories.write_folder_per_class, (32, 32)),
+    "detect": ("yolo11n", factories.write_voc, (64, 64)),
+    "segment": ("unet:resnet18", factories.write_mask_pairs, (64, 64)),
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """An untrained checkpoint for every task: predictions need not be good here, only the same everywhere."""
+    folder = tmp_path_factory.mktemp("weights")
+    for task, (name, _, canvas) in CASES.items():
+        torch.manual_seed(0)
+        save_model(vt.create_model(name, ("a", "b")), folder / f"{task}.safetensors", canvas, "letterbox")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Images in folders, two of the same name, and things that are none."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, size in (("a.jpg", (60, 80)), ("sub/a.jpg", (50, 40)), ("b.png", (33, 97)), ("no-extension", (20, 20))):
+        picture = Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8))
+        picture.save(folder / name, "PNG" if name == "no-extension" else None)
+    (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:100])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "words.jpg").write_text("I am not a picture")
+    (folder / "notes.txt").write_text("other")
+    return folder
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_every_file_is_accounted_for(task, weights, photos, tmp_path):
+    out = tmp_path / "out"
+    summary = vt.predict(task, weights=weights / f"{task}.safetensors", source=photos, out=out, conf=0.0)
+    assert (summary.predicted, summary.failed, summary.skipped) == (4, 3, 1)
+    rows = lines(out / "predictions.jsonl")
+    assert [row["image"] for row in rows] == ["a.jpg", "b.png", "no-extension", "sub/a.jpg"]
+    assert {row["image"] for row in lines(out / "failures.jsonl")} == {"broken.jpg", "empty.png", "words.jpg"}
+    assert all(row["reason"] for row in lines(out / "failures.jsonl"))
+    for row in rows:
+        picture = Image.open(photos / row["image"])
+        assert (row["width"], row["height"]) == picture.size
+        assert row["sha256"] == hashlib.sha256((photos / row["image"]).read_bytes()).hexdigest()
+        assert row["predictions"]
+        assert (out / "drawings" / f"{row['image']}.png").exists()
+
+
+def canvas_of(path, canvas):
+    """One image on its canvas, step by step."""
+    decoded = read_image(path, canvas)
+    pixels = np.full((*canvas, 3), BORDER, np.uint8)
+    matrix = Fit(canvas, "letterbox")(decoded.size)
+    warp_into(pixels, decoded.pixels, matrix @ decoded.to_original, reduction=decoded.reduction)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255, matrix
+
+
+def test_classes_and_scores(weights, photos, tmp_path):
+    vt.predict("classify", weights=weights / "classify.safetensors", source=photos / "a.jpg", out=tmp_path / "o")
+    model, _ = load_model(weights / "classify.safetensors")
+    images, _ = canvas_of(photos / "a.jpg", (32, 32))
+    expected = model.predict(images).weight[0]
+    found = lines(tmp_path / "o" / "predictions.jsonl")[0]["predictions"]
+    assert {row["label"]: row["score"] for row in found} == pytest.approx(
+        dict(zip(("a", "b"), expected.tolist(), strict=True)), abs=2e-6
+    )
+    assert found[0]["score"] >= found[1]["score"]
+
+
+def test_boxes_are_in_original_pixels(weights, photos, tmp_path):
+    vt.predict("detect", weights=weights / "detect.safetensors", source=photos / "a.jpg", out=tmp_path / "o", conf=0.0)
+    model, _ = load_model(weights / "detect.safetensors")
+    images, matrix = canvas_of(photos / "a.jpg", (64, 64))
+    boxes = model.predict(images).flat()
+    found = lines(tmp_path / "o" / "predictions.jsonl")[0]["predictions"]
+    best = int(boxes.score[0].argmax())
+    (x0, y0, _), (x1, y1, _) = (
+        np.linalg.inv(matrix) @ (*corner, 1) for corner in boxes.xyxy[0, best].view(2, 2).tolist()
+    )
+    expected = np.clip([x0, y0, x1, y1], 0, [80, 60, 80, 60])
+    np.testing.assert_allclose(found[0]["box"], expected, atol=2e-3)
+    assert found[0]["score"] == pytest.approx(float(boxes.score[0, best]), abs=1e-5)
+    scores = [row["score"] for row in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_masks_have_the_originals_size_and_the_counted_area(weights, photos, tmp_path):
+    vt.predict("segment", weights=weights / "segment.safetensors", source=photos, out=tmp_path / "o")
+    for row in lines(tmp_path / "o" / "predictions.jsonl"):
+        mask = Image.open(tmp_path / "o" / row["predictions"][0]["mask"])
+        assert mask.size == (row["width"], row["height"])
+        counts = np.bincount(np.asarray(mask).ravel(), minlength=2)
+        assert row["predictions"][0]["area"] == {n: c for n, c in zip(("a", "b"), counts.tolist(), strict=False) if c}
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_batch_size_changes_nothing(task, weights, photos, tmp_path):
+    texts = []
+    for size in (1, 4):
+        out = tmp_path / f"o{size}"
+        vt.predict(
+            task, weights=weights / f"{task}.safetensors", source=photos, out=out, batch_size=size, formats=["jsonl"]
+        )
+        texts.append(lines(out / "predictions.jsonl"))
+    for one, four in zip(*texts, strict=True):
+        assert one["image"] == four["image"]
+        assert [r.get("label") for r in one["predictions"]] == [r.get("label") for r in four["predictions"]]
+        for a, b in zip(one["predictions"], four["predictions"], strict=True):
+            assert a.get("score") == pytest.approx(b.get("score"), abs=1e-4)
+
+
+def test_sources_can_be_files_folders_and_globs(weights, photos, tmp_path):
+    def images(*sources):
+        vt.predict("classify", weights=weights / "classify.safetensors", source=list(sources), out=tmp_path / "o")
+        return [row["image"] for row in lines(tmp_path / "o" / "predictions.jsonl")]
+
+    assert images(photos / "a.jpg") == ["a.jpg"]
+    assert images(str(photos / "*.png")) == ["b.png"]
+    both = images(photos / "a.jpg", photos / "sub" / "a.jpg")
+    assert len(set(both)) == 2, "two images of one name must not collide"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": "nowhere"}, "nowhere does not exist"),
+        ({"formats": ["jsnl"]}, "did you mean jsonl"),
+        ({"weights": "nothing.safetensors"}, "nothing.safetensors"),
+    ],
+)
+def test_bad_input(options, message, weights, photos, tmp_path):
+    given = {"weights": weights / "classify.safetensors", "source": photos, "out": tmp_path / "o"} | options
+    with pytest.raises(vt.UserError, match=message):
+        vt.predict("classify", **given)
+
+
+def test_a_folder_without_images(weights, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(vt.UserError, match="no images found"):
+        vt.predict("classify", weights=weights / "classify.safetensors", source=tmp_path / "empty", out=tmp_path / "o")
+
+
+def test_weights_of_another_task_are_refused(weights, photos, tmp_path):
+    with pytest.raises(vt.UserError, match="is for detect, not for classify"):
+        vt.predict("classify", weights=weights / "detect.safetensors", source=photos, out=tmp_path / "o")
+
+
+def test_no_user_file_is_touched(weights, photos, tmp_path):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.rglob("*") if path.is_file()}
+    vt.predict("segment", weights=weights / "segment.safetensors", source=photos, out=tmp_path / "o")
+    assert before == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in photos.rglob("*") if path.is_file()
+    }

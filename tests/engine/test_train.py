@@ -1,0 +1,157 @@
+"""Training end to end on tiny real data, through the public functions, for every task by the same code."""
+
+import json
+import tomllib
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import vision_tasks as vt
+from tests import factories
+from vision_tasks.config import TrainConfig
+from vision_tasks.engine.optimisation import WeightMean, learning_rate
+from vision_tasks.tasks import TASKS
+
+CASES = {
+    "classify": (factories.write_folder_per_class, "resnet18", 32),
+    "detect": (factories.write_voc, "yolo11n", 64),
+    "segment": (factories.write_mask_pairs, "unet:resnet18", 64),
+}
+
+
+def train(task, tmp_path, out="run", **options):
+    write, model, size = CASES[task]
+    data = tmp_path / "data"
+    if not data.exists():
+        write(data)
+    settings = {"model": model, "image_size": size, "epochs": 1, "batch_size": 4, "device": "cpu"} | options
+    return vt.train(task, data=data, out=tmp_path / out, **settings)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_a_run_holds_what_it_promises(task, tmp_path):
+    run = train(task, tmp_path)
+    assert {path.name for path in run.iterdir()} == {
+        "config.toml", "metrics.jsonl", "best.safetensors", "last.safetensors", "last.state", "model.json",
+        "environment.json",
+    }  # fmt: skip
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert TrainConfig.model_validate(config).task == task
+    line = json.loads((run / "metrics.jsonl").read_text())
+    assert line["epoch"] == 0
+    assert line["loss"] == pytest.approx(sum(v for k, v in line.items() if k.startswith("loss_")))
+    assert 0 <= line["data_wait"] <= 1
+    assert 0 <= line[TASKS[task].score] <= 1
+    card = json.loads((run / "model.json").read_text())
+    assert card["model"] == CASES[task][1]
+    assert card["size"] == [CASES[task][2]] * 2
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_same_seed_same_weights_and_another_seed_others(task, tmp_path):
+    first, again, other = (
+        load_file(train(task, tmp_path, out, seed=seed) / "last.safetensors")
+        for out, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert all(tensor.equal(again[name]) for name, tensor in first.items())
+    assert any(not tensor.equal(other[name]) for name, tensor in first.items())
+
+
+def test_training_leaves_the_callers_random_state(tmp_path):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    train("classify", tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_evaluate_scores_what_the_last_validation_scored(task, tmp_path):
+    """One preprocessing: `evaluate` on the validation split gives the number that training reported for it."""
+    run = train(task, tmp_path, precision="fp32")
+    line = json.loads((run / "metrics.jsonl").read_text())
+    found = vt.evaluate(task, weights=run, data=tmp_path / "data", split="val", out=tmp_path / "e")
+    assert found[TASKS[task].score] == pytest.approx(line[TASKS[task].score], abs=1e-6)
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["images"] == found["images"]
+
+
+def test_a_frozen_backbone_stays_still(tmp_path):
+    run = train("classify", tmp_path, epochs=1, freeze="backbone")
+    after = load_file(run / "last.safetensors")
+    torch.manual_seed(0)
+    before = vt.create_model("resnet18", ("a", "b")).state_dict()
+    moved = {name for name, tensor in after.items() if not tensor.equal(before[name])}
+    assert moved
+    assert all(".fc." in f".{name}" for name in moved), moved
+
+
+def test_unet_starts_from_a_classifier(tmp_path, capsys):
+    run = train("classify", tmp_path / "c")
+    train("segment", tmp_path / "s", weights=str(run))
+    assert "of the backbone" in capsys.readouterr().err
+
+
+def test_an_unreadable_training_image_is_named_and_left_out(tmp_path, capsys):
+    factories.write_folder_per_class(tmp_path / "data")
+    bad = tmp_path / "data" / "train" / "a" / "000.jpg"
+    bad.write_bytes(bad.read_bytes()[:300])
+    run = train("classify", tmp_path)
+    assert json.loads((run / "metrics.jsonl").read_text())["train_images"] == 11
+    assert json.loads((run / "failures.jsonl").read_text())["path"] == str(bad)
+    assert str(bad) in capsys.readouterr().err
+
+
+def test_no_readable_image_at_all_is_an_error(tmp_path):
+    factories.write_folder_per_class(tmp_path / "data")
+    for path in (tmp_path / "data" / "train").rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(vt.UserError, match="none of 12 images could be read"):
+        train("classify", tmp_path)
+
+
+def test_a_lost_training_stops_with_the_remedy(tmp_path):
+    with pytest.raises(vt.UserError, match="smaller --lr"):
+        train("classify", tmp_path, lr=1e30, epochs=3, optimiser="sgd", warmup_epochs=0.0, clip=1e30)
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    train("classify", tmp_path)
+    with pytest.raises(vt.UserError, match="--resume"):
+        train("classify", tmp_path)
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path):
+    run = train("classify", tmp_path)
+    before = (run / "last.safetensors").read_bytes()
+    assert vt.train("classify", resume=run) == run
+    assert (run / "last.safetensors").read_bytes() == before
+
+
+def test_the_config_of_a_run_makes_the_same_run(tmp_path):
+    run = train("classify", tmp_path, augment="strong", seed=3)
+    again = vt.train("classify", config=run / "config.toml", out=tmp_path / "again")
+    first, second = load_file(run / "last.safetensors"), load_file(again / "last.safetensors")
+    assert all(tensor.equal(second[name]) for name, tensor in first.items())
+
+
+def test_learning_rate_warms_up_and_anneals():
+    config = TASKS["classify"].recipe.changed(epochs=10, lr=1.0, warmup_epochs=1.0)
+    rates = [learning_rate(config, step, 10) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert max(rates) == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0.01 <= rates[-1] < 0.02
+    assert rates[55] == pytest.approx(0.505, abs=0.01)
+
+
+def test_mean_of_weights_against_the_formula():
+    model = vt.create_model("resnet18", ("a", "b"))
+    mean = WeightMean(model, 0.9)
+    expected = model.net.fc.bias.detach().clone().double() if hasattr(model, "net") else None
+    for step in range(5):
+        with torch.no_grad():
+            model.net.fc.bias.add_(1.0)
+        mean.update(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.net.fc.bias.detach().double()
+    torch.testing.assert_close(mean.model.net.fc.bias.double(), expected)

@@ -126,25 +126,38 @@ def _sample(source: Pixels, matrix: Matrix, size: Size, reduction: int) -> Pixel
     spread = (_missing_variance(steps[0], block[0], reduction), _missing_variance(steps[1], block[1], reduction))
     if max(spread) > 0.01:
         source = _blur(source, spread)
+    if is_axis_aligned(matrix) and (box := _whole_pixel_box(matrix, size, source.shape[:2])) is not None:
+        return _resize(source, box, matrix, size)
     # OpenCV counts from pixel centres, this project from pixel edges.
     centres = translate(-0.5, -0.5) @ matrix @ translate(0.5, 0.5)
-    if centres[0, 0] == centres[1, 1] == 1 and np.array_equal(centres, np.rint(centres)) and is_axis_aligned(centres):
-        return _shifted(source, centres, size)
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
     return _bytes(cv2.warpAffine(source, centres[:2], (size[1], size[0]), flags=flags, borderMode=border))
+
+
+def _whole_pixel_box(matrix: Matrix, size: Size, source: Size) -> Region | None:
+    """The part of the source that fills the canvas exactly, if its edges are pixel edges; else None."""
+    ends_x = sorted(((0 - matrix[0, 2]) / matrix[0, 0], (size[1] - matrix[0, 2]) / matrix[0, 0]))
+    ends_y = sorted(((0 - matrix[1, 2]) / matrix[1, 1], (size[0] - matrix[1, 2]) / matrix[1, 1]))
+    x0, x1, y0, y1 = (round(end) for end in (*ends_x, *ends_y))
+    exact = max(abs(end - whole) for end, whole in zip((*ends_x, *ends_y), (x0, x1, y0, y1), strict=True)) < 1e-6
+    inside = 0 <= x0 < x1 <= source[1] and 0 <= y0 < y1 <= source[0]
+    return (x0, y0, x1, y1) if exact and inside else None
+
+
+def _resize(source: Pixels, box: Region, matrix: Matrix, size: Size) -> Pixels:
+    """A box of whole pixels over the whole canvas, mirrored where the matrix says so; exact where nothing is scaled."""
+    x0, y0, x1, y1 = box
+    patch = source[y0:y1, x0:x1]
+    mirrored = patch[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
+    if patch.shape[:2] == size:
+        return mirrored
+    return _bytes(cv2.resize(np.ascontiguousarray(mirrored), (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def _blur(source: Pixels, variance: tuple[float, float]) -> Pixels:
     """Low-pass along x and y by about the given variances in px^2."""
     across, down = (_kernel(max(0, round(100 * value))) for value in variance)
     return _bytes(cv2.sepFilter2D(source, -1, across, down, borderType=cv2.BORDER_REPLICATE))
-
-
-def _shifted(source: Pixels, matrix: Matrix, size: Size) -> Pixels:
-    """A whole-pixel shift, without arithmetic: what is already the right size stays bit for bit."""
-    columns = (np.arange(size[1]) - int(matrix[0, 2])).clip(0, source.shape[1] - 1)
-    rows = (np.arange(size[0]) - int(matrix[1, 2])).clip(0, source.shape[0] - 1)
-    return _bytes(source[rows[:, None], columns])
 
 
 def _needed(source: Pixels, inverse: NDArray[Any], size: Size, margin: int) -> tuple[Pixels, tuple[int, int]]:

@@ -92,7 +92,9 @@ def test_crops_keep_their_share_and_stay_inside():
         assert y0 >= -1e-9
         assert x1 <= 400 + 1e-9
         assert y1 <= 300 + 1e-9
-        assert (x1 - x0) * (y1 - y0) <= 0.8 * 400 * 300 + 1e-6
+        # Rounded to whole pixels.
+        assert (x1 - x0 - 0.5) * (y1 - y0 - 0.5) <= 0.8 * 400 * 300
+        assert all(edge == pytest.approx(round(edge)) for edge in (x0, y0, x1, y1))
         assert 0.74 <= (x1 - x0) / (y1 - y0) <= 1.34 or x1 - x0 == 400 or y1 - y0 == 300
 
 

@@ -133,7 +133,7 @@ def test_damage_is_an_error_with_its_reason(damage, reason):
 
 
 def test_a_png_cut_short():
-    with pytest.raises(DecodeError, match="cut short|truncated"):
+    with pytest.raises(DecodeError, match=r"cut short|truncated"):
         decode(encoded(Image.fromarray(SMOOTH), "PNG")[:-40])
 
 

@@ -29,7 +29,7 @@ def position(state: Path) -> tuple[int, int]:
     try:
         with safe_open(state, framework="pt") as file:
             saved = json.loads(file.metadata()["position"])
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, RuntimeError):  # the last: it was replaced while it was being opened
         return -1, -1
     return saved["epoch"], saved["step"]
 

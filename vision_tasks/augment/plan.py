@@ -47,8 +47,10 @@ class RandomCrop:
     def __call__(self, size: Size) -> Matrix:
         height, width = size
         pixels = self.area * height * width
-        crop_width, crop_height = min(width, (pixels * self.ratio) ** 0.5), min(height, (pixels / self.ratio) ** 0.5)
-        x, y = self.left * (width - crop_width), self.top * (height - crop_height)
+        # Whole pixels, as torchvision's: nothing is seen twice, and such crops are the fastest to sample.
+        crop_width = min(width, max(1, round((pixels * self.ratio) ** 0.5)))
+        crop_height = min(height, max(1, round((pixels / self.ratio) ** 0.5)))
+        x, y = round(self.left * (width - crop_width)), round(self.top * (height - crop_height))
         return crop((x, y, x + crop_width, y + crop_height), self.canvas)
 
 

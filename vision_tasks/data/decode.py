@@ -22,6 +22,9 @@ from vision_tasks.warp import Pixels
 
 MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse larger images before decoding them
 
+# Pillow warns of large images; here they have a limit of their own. (A context manager would not be thread-safe.)
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
 _ORIENTATION_TAG = 0x0112
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
 _MARGIN = 1.5
@@ -87,11 +90,9 @@ def _read_header(data: bytes) -> _Header:
         raise DecodeError("the file is empty")
     stream = io.BytesIO(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(stream)
-            body = stream.tell()
-            orientation = _read_orientation(image, data)
+        image = Image.open(stream)
+        body = stream.tell()
+        orientation = _read_orientation(image, data)
     except UnidentifiedImageError as error:
         raise DecodeError("not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
@@ -117,7 +118,8 @@ def _too_large() -> str:
 
 def _decode_pixels(data: bytes, header: _Header, reduction: int) -> Pixels:
     if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB"):
-        if data.find(b"\xff\xd9", header.body) < 0:
+        # The end marker, looked for from the end: it cannot occur inside the coded pixels.
+        if data.rfind(b"\xff\xd9", header.body) < 0:
             raise DecodeError("the file is cut short")
         pixels = _decode_opencv(data, reduction)
     elif header.format == "PNG":
@@ -164,12 +166,10 @@ def _decode_opencv(data: bytes, reduction: int) -> Pixels | None:
 def _decode_pillow(data: bytes) -> Pixels | None:
     """The first frame, alpha dropped; None if Pillow can't."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
-            if image.mode.startswith("I") or image.mode == "F":
-                return _grey_to_rgb(np.asarray(image))
-            return np.array(image.convert("RGB"))
+        image = Image.open(io.BytesIO(data))
+        if image.mode.startswith("I") or image.mode == "F":
+            return _grey_to_rgb(np.asarray(image))
+        return np.array(image.convert("RGB"))
     except Exception:  # damaged data raises many kinds; OpenCV gets its chance, then the caller gives the reason
         return None
 

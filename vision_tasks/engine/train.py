@@ -23,7 +23,7 @@ from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.loader import Loader
-from vision_tasks.device import choose_device, choose_precision, describe, fabric_for
+from vision_tasks.device import choose_device, choose_precision, describe, fabric_for, keep_freed_memory
 from vision_tasks.engine.evaluate import score
 from vision_tasks.engine.optimisation import (
     WeightMean,
@@ -83,6 +83,7 @@ class Training(Generic[T]):
     def _train_epoch(self) -> None:
         epoch, config = self.position.epoch, self.config
         training_mode(self.model, config.freeze)
+        self.model.anneal(epoch / config.epochs)
         batches = self._batches(epoch)
         detail = config.augment.largest_zoom()
         loader = Loader(
@@ -211,6 +212,7 @@ def train(
 ) -> None:
     """Train into `folder`, from the configured weights or from the folder's last state; the caller's luck is kept."""
     device = choose_device(config.device)
+    keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         precision = choose_precision(config.precision, device)
         say(

@@ -61,6 +61,7 @@ class TrainConfig(BaseModel):
     fit: str = Field(description="how whole images meet the canvas: crop, letterbox or stretch")
     augment: Policy = Policy()
 
+    max_images: int | None = Field(None, gt=0, description="train on so many images only, drawn by keyed luck")
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     optimiser: Literal["sgd", "adamw"] = "adamw"

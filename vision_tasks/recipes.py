@@ -19,30 +19,30 @@ _SCENE = Policy(zoom=(0.8, 1.25), shift=0.1, brightness=0.2, contrast=0.2, satur
 def digits_resnet18(data: Path) -> TrainConfig:
     """ResNet-18 on single digits."""
     return CLASSIFY.recipe.changed(
-        data=str(data), model="resnet18", image_size=32, fit="stretch", augment=_DIGIT, epochs=8, batch_size=64, lr=2e-3
+        data=str(data), model="resnet18", image_size=32, fit="stretch", augment=_DIGIT, epochs=6, batch_size=64, lr=2e-3
     )
 
 
 def digits_yolo11n(data: Path) -> TrainConfig:
     """YOLO11n on scenes of digits, from scratch."""
-    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mosaic_off": 6})
+    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mosaic_off": 4})
     return DETECT.recipe.changed(
-        data=str(data), model="yolo11n", image_size=128, augment=augment, epochs=24, batch_size=16, lr=2e-3,
-        validate_every=4,
+        data=str(data), model="yolo11n", image_size=96, augment=augment, epochs=10, batch_size=16, lr=2e-3,
+        validate_every=5,
     )  # fmt: skip
 
 
 def digits_faster_rcnn(data: Path) -> TrainConfig:
     """Faster R-CNN with a MobileNetV3 backbone on scenes of digits; long enough to see it learn, not to be good."""
     return DETECT.recipe.changed(
-        data=str(data), model="fasterrcnn_mobilenet_v3_large_320_fpn", image_size=128, augment=_SCENE, epochs=3,
-        batch_size=8, lr=5e-4,
+        data=str(data), model="fasterrcnn_mobilenet_v3_large_320_fpn", image_size=96, augment=_SCENE,
+        max_images=80, epochs=2, batch_size=4, lr=1e-3,
     )  # fmt: skip
 
 
 def digits_unet(data: Path, encoder: Path | None = None) -> TrainConfig:
     """U-Net with a ResNet-18 encoder on scenes of digits; `encoder` is a classifier of ours to start it from."""
     return SEGMENT.recipe.changed(
-        data=str(data), model="unet:resnet18", weights=str(encoder or "none"), image_size=128, augment=_SCENE,
-        epochs=12, batch_size=16, lr=2e-3, validate_every=4,
+        data=str(data), model="unet:resnet18", weights=str(encoder or "none"), image_size=64, augment=_SCENE,
+        epochs=7, batch_size=8, lr=2e-3, validate_every=7,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from vision_tasks import api, recipes
@@ -29,45 +30,58 @@ def run_demo(out: Path, tasks: Iterable[str]) -> None:
     say(f"writing 1,797 handwritten digits and scenes composed from them into {data}")
     write_digits(data / "digits")
     write_scenes(data / "scenes-voc", data / "scenes-masks")
-    rows = []
-    for name, config, pictures in _jobs(out, chosen):
-        rows.append(_run(out, name, config, pictures))
+    rows = [_run(out, job) for job in _jobs(out, chosen)]
     write_text(out / "results.md", _table(rows))
     print(_table(rows))
     _name_files(out)
 
 
-Job = tuple[str, TrainConfig, Path]  # name, configuration, where to take pictures from
+@dataclass(frozen=True)
+class Job:
+    """One model's part of the demo."""
+
+    name: str
+    config: TrainConfig
+    pictures: Path  # the folder to predict on
+    confidence: float = 0.25
+    remark: str = ""
 
 
 def _jobs(out: Path, tasks: list[str]) -> Iterable[Job]:
     """What to run, in order; the U-Net starts from the classifier's weights if that was trained before."""
     data = out / "data"
     if "classify" in tasks:
-        yield "resnet18", recipes.digits_resnet18(data / "digits"), data / "digits" / "test"
+        yield Job("resnet18", recipes.digits_resnet18(data / "digits"), data / "digits" / "test")
     if "detect" in tasks:
         pictures = data / "scenes-voc" / "JPEGImages"
-        yield "yolo11n", recipes.digits_yolo11n(data / "scenes-voc"), pictures
-        yield "fasterrcnn", recipes.digits_faster_rcnn(data / "scenes-voc"), pictures
+        yield Job("yolo11n", recipes.digits_yolo11n(data / "scenes-voc"), pictures)
+        remark = "only begins to learn in this time: its weakest boxes are drawn too"
+        yield Job("fasterrcnn", recipes.digits_faster_rcnn(data / "scenes-voc"), pictures, 0.05, remark)
     if "segment" in tasks:
         classifier = out / "resnet18" / "run"
         encoder = classifier if classifier.exists() else None
-        yield "unet", recipes.digits_unet(data / "scenes-masks", encoder), data / "scenes-masks" / "test" / "images"
+        pictures = data / "scenes-masks" / "test" / "images"
+        yield Job("unet", recipes.digits_unet(data / "scenes-masks", encoder), pictures)
 
 
-def _run(out: Path, name: str, config: TrainConfig, pictures: Path) -> str:
+def _run(out: Path, job: Job) -> str:
     """Train, evaluate, predict; one row of the table."""
-    say(f"\n== {config.task}: {config.model}")
+    config, task = job.config, job.config.task
+    say(f"\n== {task}: {config.model}{f' ({job.remark})' if job.remark else ''}")
     started = time.monotonic()
-    run = api.train(config.task, config=config, out=out / name / "run")
+    run = api.train(task, config=config, out=out / job.name / "run")
     seconds = time.monotonic() - started
-    metrics = api.evaluate(config.task, weights=run, data=config.data, split="test", out=out / name / "evaluation")
-    sources = sorted(path for path in pictures.rglob("*.*g") if "train" not in path.name and "val-" not in path.name)
-    step = max(1, len(sources) // _PREDICTED)
-    predictions = out / name / "predictions"
-    api.predict(config.task, weights=run, source=sources[::step][:_PREDICTED], out=predictions)
-    scores = ", ".join(f"{key} {metrics[key]:.3f}" for key in TASKS[config.task].headline)
-    return f"| {config.task} | {config.model} | {scores} | {seconds:.0f} s |"
+    metrics = api.evaluate(task, weights=run, data=config.data, split="test", out=out / job.name / "evaluation")
+    predictions = out / job.name / "predictions"
+    api.predict(task, weights=run, source=_some(job.pictures), out=predictions, conf=job.confidence)
+    scores = ", ".join(f"{key} {metrics[key]:.3f}" for key in TASKS[task].headline)
+    return f"| {task} | {config.model} | {scores} | {seconds:.0f} s |"
+
+
+def _some(pictures: Path) -> list[Path]:
+    """Some of the test images below a folder, evenly spread."""
+    sources = sorted(path for path in pictures.rglob("*.*g") if not path.name.startswith(("train-", "val-")))
+    return sources[:: max(1, len(sources) // _PREDICTED)][:_PREDICTED]
 
 
 def _table(rows: list[str]) -> str:

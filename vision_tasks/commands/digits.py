@@ -23,12 +23,12 @@ from vision_tasks.warp import Pixels
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 SCENES = {"train": 480, "val": 60, "test": 120}
-SIDE = 128  # of a scene, in pixels
+SIDE = 96  # of a scene, in pixels
 
-_DIGIT_SIDE = 32
+_TILE_SIDE = 32
 _INK = 0.35  # a pixel belongs to a digit if at least this much ink is on it
 
-Ink = NDArray[np.float32]  # [8,8] in [0,1]
+Ink = NDArray[np.float32]  # [side,side] in [0,1]; 8x8 as the digits come
 _Box = tuple[int, int, int, int]
 
 
@@ -57,14 +57,20 @@ def split_digits() -> dict[str, list[tuple[Ink, int, str]]]:
 
 
 def write_digits(root: Path) -> Path:
-    """Single digits as 32x32 PNG files, a folder a class; returns the data set's folder."""
+    """Single digits in the scenes' inks and grounds, 32x32 PNG, a folder a class; returns the data set's folder."""
     for split, members in split_digits().items():
         for ink, digit, name in members:
             path = root / split / NAMES[digit] / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            grey = np.rint(_enlarged(ink, _DIGIT_SIDE) * 255).astype(np.uint8)
-            Image.fromarray(grey).save(path)
+            Image.fromarray(_tile(ink, name)).save(path)
     return root
+
+
+def _tile(ink: Ink, name: str) -> Pixels:
+    random = _random(name)
+    pixels = _ground(random, _TILE_SIDE)
+    _print_ink(pixels, _enlarged(ink, _TILE_SIDE), random)
+    return np.rint(pixels).astype(np.uint8)
 
 
 def write_scenes(voc: Path, pairs: Path) -> None:
@@ -89,17 +95,17 @@ def write_scenes(voc: Path, pairs: Path) -> None:
 
 
 def compose(name: str, digits: Sequence[tuple[Ink, int, str]]) -> Scene:
-    """Three to six digits of different sizes and inks, none over another, on a textured ground."""
-    luck_of_scene = np.random.default_rng(luck.key(f"scene/{name}"))
-    pixels = _ground(luck_of_scene)
+    """Three to five digits of different sizes and inks, none over another, on a textured ground."""
+    random = _random(name)
+    pixels = _ground(random, SIDE)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     objects: list[tuple[int, _Box]] = []
-    for _ in range(int(luck_of_scene.integers(3, 7))):
-        ink, digit, _ = digits[int(luck_of_scene.integers(len(digits)))]
-        stamp = _enlarged(ink, int(luck_of_scene.integers(22, 49)))
-        place = _free_place(luck_of_scene, mask, len(stamp))
+    for _ in range(int(random.integers(3, 6))):
+        ink, digit, _ = digits[int(random.integers(len(digits)))]
+        stamp = _enlarged(ink, int(random.integers(20, 41)))
+        place = _free_place(random, mask, len(stamp))
         if place is not None:
-            objects.append((digit, _stamp(pixels, mask, stamp, place, digit, luck_of_scene)))
+            objects.append((digit, _stamp(pixels, mask, stamp, place, digit, random)))
     return Scene(np.rint(pixels).astype(np.uint8), mask, tuple(objects))
 
 
@@ -107,12 +113,17 @@ def _enlarged(ink: Ink, side: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(ink, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1), np.float32)
 
 
-def _ground(random: np.random.Generator) -> NDArray[np.float32]:
-    """Two colours mixed by coarse noise, under fine grain."""
+def _random(name: str) -> np.random.Generator:
+    """The luck of one picture."""
+    return np.random.default_rng(luck.key(f"digits/{name}"))
+
+
+def _ground(random: np.random.Generator, side: int) -> NDArray[np.float32]:
+    """Two colours mixed by coarse noise, under fine grain; [side,side,3]."""
     colours = random.uniform(30, 225, (2, 3))
     coarse = random.random((int(random.integers(3, 9)),) * 2).astype(np.float32)
-    blend = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)[..., None]
-    grain = random.normal(0, 6, (SIDE, SIDE, 1))
+    blend = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
+    grain = random.normal(0, 6, (side, side, 1))
     return np.asarray((colours[0] * blend + colours[1] * (1 - blend) + grain).clip(0, 255), np.float32)
 
 
@@ -136,13 +147,17 @@ def _stamp(
     """Print one digit in an ink that stands out from the ground; returns its box."""
     x, y = place
     area = (slice(y, y + len(stamp)), slice(x, x + len(stamp)))
-    ground = float(pixels[area].mean())
-    ink = random.uniform(0, 70, 3) if ground > 127 else random.uniform(185, 255, 3)
-    pixels[area] = pixels[area] * (1 - stamp[..., None]) + ink * stamp[..., None]
+    _print_ink(pixels[area], stamp, random)
     seen = stamp >= _INK
     mask[area][seen] = digit + 1
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     return int(x + columns[0]), int(y + rows[0]), int(x + columns[-1] + 1), int(y + rows[-1] + 1)
+
+
+def _print_ink(pixels: NDArray[np.float32], stamp: Ink, random: np.random.Generator) -> None:
+    """Cover `pixels` [h,w,3] by an ink that stands out from them, as far as `stamp` [h,w] says."""
+    colour = random.uniform(0, 70, 3) if pixels.mean() > 127 else random.uniform(185, 255, 3)
+    pixels += stamp[..., None] * (colour - pixels)
 
 
 def _voc_xml(name: str, scene: Scene) -> bytes:

@@ -211,6 +211,7 @@ def train(
     resume: bool,
 ) -> None:
     """Train into `folder`, from the configured weights or from the folder's last state; the caller's luck is kept."""
+    samples = _subset(samples, config)
     device = choose_device(config.device)
     keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -227,6 +228,14 @@ def train(
             card = {"model": config.model, "classes": classes, "size": config.canvas, "fit": config.fit}
             write_text(folder.path / "model.json", dumps(card))
         training.run()
+
+
+def _subset(samples: Sequence[Sample[T]], config: TrainConfig) -> Sequence[Sample[T]]:
+    """All samples, or the configured number of them."""
+    if config.max_images is None:
+        return samples
+    order = luck.order(config.seed, "subset", 0, luck.keys(sample.id for sample in samples))
+    return [samples[i] for i in sorted(order[: config.max_images])]
 
 
 def _set_up(

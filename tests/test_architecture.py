@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vision_tasks"
 
 FLOORS = {
-    0: ("errors", "types", "geometry", "warp", "luck", "config", "device", "files"),
+    0: ("errors", "types", "geometry", "sampling", "warp", "luck", "config", "device", "files"),
     1: ("data", "augment", "models", "metrics"),
     2: ("tasks",),
     3: ("engine",),

@@ -11,8 +11,9 @@ from torchvision.transforms.v2 import functional as TF
 
 from vision_tasks.data.decode import decode
 from vision_tasks.geometry import affine, centred, crop, letterbox, scale, translate
+from vision_tasks.sampling import sample_nearest
 from vision_tasks.types import IGNORE
-from vision_tasks.warp import BORDER, sample_nearest, warp_into, warp_reference
+from vision_tasks.warp import BORDER, warp_into, warp_reference
 
 
 def warp(pixels, matrix, size, **options):

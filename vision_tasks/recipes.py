@@ -25,10 +25,10 @@ def digits_resnet18(data: Path) -> TrainConfig:
 
 def digits_yolo11n(data: Path) -> TrainConfig:
     """YOLO11n on scenes of digits, from scratch."""
-    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mosaic_off": 4})
+    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mosaic_off": 3})
     return DETECT.recipe.changed(
-        data=str(data), model="yolo11n", image_size=96, augment=augment, epochs=10, batch_size=16, lr=2e-3,
-        validate_every=5,
+        data=str(data), model="yolo11n", image_size=96, augment=augment, epochs=9, batch_size=16, lr=2e-3,
+        validate_every=9,
     )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def digits_faster_rcnn(data: Path) -> TrainConfig:
 def digits_unet(data: Path, encoder: Path | None = None) -> TrainConfig:
     """U-Net with a ResNet-18 encoder on scenes of digits; `encoder` is a classifier of ours to start it from."""
     return SEGMENT.recipe.changed(
-        data=str(data), model="unet:resnet18", weights=str(encoder or "none"), image_size=64, augment=_SCENE,
-        epochs=7, batch_size=8, lr=2e-3, validate_every=7,
+        data=str(data), model="unet:resnet18", weights=str(encoder or "none"), image_size=64,
+        augment=Policy(shift=0.05, brightness=0.15, contrast=0.15), epochs=12, batch_size=16, lr=3e-3, warmup_epochs=0.5,
+        validate_every=6,
     )  # fmt: skip

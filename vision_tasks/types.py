@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Size = tuple[int, int]  # (height, width) in pixels
+from vision_tasks.sampling import Size, sample_bilinear, sample_nearest
+
 Matrix = NDArray[np.float64]  # [3,3]
 Region = tuple[int, int, int, int]  # x0, y0, x1, y1 in canvas pixels, end exclusive
 
@@ -228,8 +229,6 @@ class Masks:
 
     def warp(self, matrix: Tensor, size: Size) -> Masks:
         """Indices by nearest pixel, probabilities bilinearly; what comes from outside the image is IGNORE."""
-        from vision_tasks.warp import sample_bilinear, sample_nearest
-
         if self.probability is None:
             return replace(self, index=sample_nearest(self.index, matrix, size, fill=IGNORE))
         probability = sample_bilinear(self.probability, matrix, size)
@@ -329,6 +328,7 @@ Plan = Sequence[Canvas]  # one batch
 class Failure:
     """A file that could not be read, and why."""
 
+    id: str  # of its sample
     path: Path
     reason: str
 

@@ -7,7 +7,6 @@ border.
 
 - `warp_into` is the CPU path (OpenCV): a prefilter of matched variance, then bilinear sampling.
 - `warp_reference` is the definition, in float64 and plain torch; slow, for tests and for the CUDA twin.
-- `sample_nearest` and `sample_bilinear` serve masks and class probabilities, on any device.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from vision_tasks.geometry import footprint, is_axis_aligned, scale, translate
+from vision_tasks.sampling import source_points
 from vision_tasks.types import Matrix, Region, Size
 
 BORDER = 114  # grey level around images, as in the YOLO family's letterbox
@@ -63,7 +62,7 @@ def warp_into(
 def warp_reference(source: Tensor, matrix: Tensor, size: Size, fill: float = BORDER / 255) -> Tensor:
     """The definition of the warp in float64: `source` [C,h,w] -> [C,H,W] by `matrix` [3,3] (source px -> canvas px)."""
     inverse = torch.linalg.inv(matrix.double().to(source.device))
-    x, y = _source_points(inverse[None], size)
+    x, y = source_points(inverse[None], size)
     support = inverse[:2, :2].norm(dim=1).clamp(min=1)
     columns, across = _triangle_taps(x[0], float(support[0]), source.shape[2])
     rows, down = _triangle_taps(y[0], float(support[1]), source.shape[1])
@@ -71,34 +70,6 @@ def warp_reference(source: Tensor, matrix: Tensor, size: Size, fill: float = BOR
     value = torch.einsum("chwij,hwi,hwj->chw", taps, down, across)
     inside = (x[0] >= 0) & (x[0] < source.shape[2]) & (y[0] >= 0) & (y[0] < source.shape[1])
     return torch.where(inside, value, fill)
-
-
-def sample_nearest(index: Tensor, matrix: Tensor, size: Size, fill: int) -> Tensor:
-    """`index` [B,h,w] -> [B,H,W]: the pixel under each canvas pixel's centre, `fill` outside. `matrix` [B,3,3]."""
-    x, y = _source_points(torch.linalg.inv(matrix.double()).to(index.device), size)
-    height, width = index.shape[1:]
-    column, row = x.floor().long(), y.floor().long()
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    flat = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)
-    value = index.flatten(1).gather(1, flat).view(len(index), *size)
-    return value.masked_fill(~inside, fill)
-
-
-def sample_bilinear(values: Tensor, matrix: Tensor, size: Size) -> Tensor:
-    """`values` [B,K,h,w] -> [B,K,H,W], bilinear without antialiasing, edges continued. `matrix` [B,3,3]."""
-    x, y = _source_points(torch.linalg.inv(matrix.double()).to(values.device), size)
-    height, width = values.shape[2:]
-    grid = torch.stack([2 * x / width - 1, 2 * y / height - 1], dim=-1).to(values.dtype)
-    return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _source_points(inverse: Tensor, size: Size) -> tuple[Tensor, Tensor]:
-    """Where the centres of canvas pixels lie in the source: x, y float64 [B,H,W], by `inverse` [B,3,3]."""
-    height, width = size
-    column = torch.arange(width, dtype=torch.float64, device=inverse.device) + 0.5
-    row = torch.arange(height, dtype=torch.float64, device=inverse.device)[:, None] + 0.5
-    a, b, tx, c, d, ty = (inverse[:, i, j, None, None] for i in (0, 1) for j in (0, 1, 2))
-    return a * column + b * row + tx, c * column + d * row + ty
 
 
 def _triangle_taps(centre: Tensor, support: float, length: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from vision_tasks import luck
 from vision_tasks.warp import Pixels
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+SHARES = {"train": 0.75, "val": 0.1, "test": 0.15}
 SCENES = {"train": 480, "val": 60, "test": 120}
 SIDE = 96  # of a scene, in pixels
 
@@ -95,14 +95,14 @@ def write_scenes(voc: Path, pairs: Path) -> None:
 
 
 def compose(name: str, digits: Sequence[tuple[Ink, int, str]]) -> Scene:
-    """Three to five digits of different sizes and inks, none over another, on a textured ground."""
+    """Two to four digits of different sizes and inks, none over another, on a textured ground."""
     random = _random(name)
     pixels = _ground(random, SIDE)
     mask = np.zeros((SIDE, SIDE), np.uint8)
     objects: list[tuple[int, _Box]] = []
-    for _ in range(int(random.integers(3, 6))):
+    for _ in range(int(random.integers(2, 5))):
         ink, digit, _ = digits[int(random.integers(len(digits)))]
-        stamp = _enlarged(ink, int(random.integers(20, 41)))
+        stamp = _enlarged(ink, int(random.integers(28, 53)))
         place = _free_place(random, mask, len(stamp))
         if place is not None:
             objects.append((digit, _stamp(pixels, mask, stamp, place, digit, random)))
@@ -120,7 +120,7 @@ def _random(name: str) -> np.random.Generator:
 
 def _ground(random: np.random.Generator, side: int) -> NDArray[np.float32]:
     """Two colours mixed by coarse noise, under fine grain; [side,side,3]."""
-    colours = random.uniform(30, 225, (2, 3))
+    colours = random.uniform(10, 140, (2, 3))
     coarse = random.random((int(random.integers(3, 9)),) * 2).astype(np.float32)
     blend = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
     grain = random.normal(0, 6, (side, side, 1))
@@ -155,9 +155,8 @@ def _stamp(
 
 
 def _print_ink(pixels: NDArray[np.float32], stamp: Ink, random: np.random.Generator) -> None:
-    """Cover `pixels` [h,w,3] by an ink that stands out from them, as far as `stamp` [h,w] says."""
-    colour = random.uniform(0, 70, 3) if pixels.mean() > 127 else random.uniform(185, 255, 3)
-    pixels += stamp[..., None] * (colour - pixels)
+    """Cover `pixels` [h,w,3] by a light ink of some colour, as far as `stamp` [h,w] says."""
+    pixels += stamp[..., None] * (random.uniform(170, 255, 3) - pixels)
 
 
 def _voc_xml(name: str, scene: Scene) -> bytes:

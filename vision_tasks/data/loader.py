@@ -124,7 +124,7 @@ class Loader(Generic[T]):
             try:
                 decoded = read_image(sample.path, self.detail)
             except DecodeError as error:
-                failures.append(Failure(sample.path, str(error)))
+                failures.append(Failure(sample.id, sample.path, str(error)))
                 if position == 0:
                     break
                 continue

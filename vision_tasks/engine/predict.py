@@ -20,7 +20,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
 from vision_tasks.tasks.base import Output, Task
-from vision_tasks.types import Failure, ImageInfo, Sample, Size, T
+from vision_tasks.types import ImageInfo, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
 
 
@@ -69,14 +69,13 @@ def predict(
         progress("predicting", len(samples)) as bar,
         torch.inference_mode(),
     ):
-        names = {path: name for name, path in found.images}
         for batch in loader:
             if len(batch):
                 predictions = in_original_pixels(model.predict(batch.images), batch)
                 for info, prediction in zip(batch.info, predictions, strict=True):
                     writer.write(info, prediction, lines)
             for failure in batch.failures:
-                _write_failure(failure, names[failure.path], failures)
+                failures.write(dumps({"image": failure.id, "reason": failure.reason}) + "\n")
             failed += len(batch.failures)
             bar.advance(len(batch) + len(batch.failures))
     return Summary(len(samples) - failed, failed, found.skipped)
@@ -104,10 +103,6 @@ class _Writer:
             path = self.out / "drawings" / f"{info.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(path, compress_level=3)
-
-
-def _write_failure(failure: Failure, name: str, file: TextIO) -> None:
-    file.write(dumps({"image": name, "reason": failure.reason}) + "\n")
 
 
 def _upright(info: ImageInfo) -> Pixels:

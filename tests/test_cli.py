@@ -1,0 +1,162 @@
+"""The command line as users see it: exit codes, one-line errors, and nothing touched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import factories
+from vision_tasks import cli
+from vision_tasks.errors import UserError
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Call the program in this process; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments: str | Path, program=cli.main) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vision-tasks", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            program()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    factories.write_folder_per_class(folder)
+    return folder
+
+
+def wrong(outcome: tuple[int, str, str]) -> str:
+    """The one line of an input error."""
+    code, _, err = outcome
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert code == 2
+    assert "Traceback" not in err
+    assert len(errors) == 1
+    assert err.splitlines()[-1] == errors[0]
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("classify", "train", "--data", "nowhere"), "nowhere"),
+        (("classify", "train"), "--data"),
+        (("classify", "train", "--data", "PHOTOS", "--model", "resnet81"), "did you mean resnet18"),
+        (("classify", "train", "--data", "PHOTOS", "--model", "yolo11n"), "is for detect, not for classify"),
+        (("classify", "train", "--data", "PHOTOS", "--augment", "hard"), "unknown augmentation"),
+        (("classify", "train", "--data", "PHOTOS", "--device", "tpu"), "device"),
+        (("classify", "train", "--data", "PHOTOS", "--device", "cuda:99"), "--device cpu"),
+        (("classify", "train", "--data", "PHOTOS", "--set", "epoks=3"), "did you mean epochs"),
+        (("classify", "train", "--data", "PHOTOS", "--set", "epochs"), "key=value"),
+        (("classify", "train", "--data", "PHOTOS", "--epochs", "0"), "epochs"),
+        (("classify", "train", "--data", "PHOTOS", "--epochs", "many"), "epochs"),
+        (("classify", "train", "--data", "PHOTOS", "--freeze", "head"), "freeze"),
+        (("classify", "train", "--data", "PHOTOS", "--data-format", "folder"), "folder-per-class"),
+        (("classify", "train", "--resume", "PHOTOS"), "not a run folder"),
+        (("classify", "train", "--config", "gone.toml"), "gone.toml"),
+        (("detect", "train", "--data", "PHOTOS"), "pascal-voc"),
+        (("segment", "train", "--data", "PHOTOS"), "masks/"),
+        (("classify", "evaluate", "--weights", "gone", "--data", "PHOTOS"), "gone"),
+        (("classify", "evaluate", "--data", "PHOTOS"), "--weights"),
+        (("classify", "predict", "--weights", "gone", "--source", "PHOTOS", "--out", "OUT"), "gone"),
+        (("clasify", "train"), "clasify"),
+        (("classify", "train", "--eopchs", "3"), "--eopchs"),
+        (("demo", "--tasks", "classify,count"), "unknown task"),
+        (("models", "--task", "count"), "unknown task"),
+    ],
+)
+def test_wrong_input_is_one_line_with_the_remedy(arguments, expected, run, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    names = {"PHOTOS": photos, "OUT": tmp_path / "out"}
+    assert expected in wrong(run(*(names.get(word, word) for word in arguments)))
+    assert before == {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+
+
+def test_canvas_that_the_network_cannot_divide(run, tmp_path):
+    factories.write_voc(tmp_path / "voc")
+    line = wrong(run("detect", "train", "--data", tmp_path / "voc", "--image-size", 100, "--out", tmp_path / "run"))
+    assert "multiple of 32" in line
+    assert "96" in line
+
+
+def test_the_whole_way(run, photos, tmp_path):
+    run_folder, metrics, predictions = tmp_path / "run", tmp_path / "metrics", tmp_path / "predictions"
+    code, _, err = run(
+        "train", "--data", photos, "--image-size", 32, "--epochs", 1, "--batch-size", 4, "--out", run_folder,
+        program=cli.classify_main,
+    )  # fmt: skip
+    assert code == 0
+    assert "train 12" in err
+    code, out, _ = run("classify", "evaluate", "--weights", run_folder, "--data", photos, "--out", metrics)
+    assert code == 0
+    assert "top1" in out
+    assert (metrics / "metrics.json").exists()
+    assert "no split 'holiday'" in wrong(
+        run("classify", "evaluate", "--weights", run_folder, "--data", photos, "--split", "holiday")
+    )
+
+    (photos / "test" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    arguments = ("classify", "predict", "--weights", run_folder, "--source", photos / "test", "--out", predictions)
+    code, _, err = run(*arguments)
+    (photos / "test" / "a" / "broken.jpg").unlink(missing_ok=True) if code else None
+    assert code == 0
+    assert "12 images predicted, 1 could not be read" in err
+    assert run(*arguments, "--strict")[0] == 1
+    (photos / "test" / "a" / "broken.jpg").unlink()
+
+    other = tmp_path / "other"
+    factories.write_folder_per_class(other, classes=("a", "c"))
+    line = wrong(run("classify", "evaluate", "--weights", run_folder, "--data", other))
+    assert "a, b" in line
+    assert "a, c" in line
+
+
+def test_existing_run_is_kept(run, photos, tmp_path):
+    (tmp_path / "config.toml").write_text("mine = 1\n")
+    assert "--resume" in wrong(run("classify", "train", "--data", photos, "--out", tmp_path))
+    assert (tmp_path / "config.toml").read_text() == "mine = 1\n"
+
+
+def test_models_are_listed_with_their_licences(run):
+    code, out, _ = run("models")
+    assert code == 0
+    rows = {line.split()[1]: line for line in out.splitlines()}
+    assert "AGPL-3.0" in rows["yolo11n"]
+    assert "BSD-3-Clause" in rows["resnet18"]
+    assert "MIT" in rows["unet"]
+
+
+def test_stopping_by_hand_says_how_to_go_on(run, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vision_tasks.api.train", interrupted)
+    code, _, err = run("classify", "train", "--data", ".")
+    assert code == 1
+    assert "--resume" in err
+
+
+def test_help_and_bare_call(run):
+    for arguments in ((), ("--help",), ("detect", "train", "--help")):
+        code, out, _ = run(*arguments)
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_installed_programs_answer():
+    for name in ("vision-tasks", "vt-classify", "vt-detect", "vt-segment"):
+        program = Path(sys.executable).with_name(name)
+        done = subprocess.run([program, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_errors_are_one_line():
+    assert "\n" not in str(UserError("a"))

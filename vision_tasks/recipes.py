@@ -44,6 +44,6 @@ def digits_unet(data: Path, encoder: Path | None = None) -> TrainConfig:
     """U-Net with a ResNet-18 encoder on scenes of digits; `encoder` is a classifier of ours to start it from."""
     return SEGMENT.recipe.changed(
         data=str(data), model="unet:resnet18", weights=str(encoder or "none"), image_size=64,
-        augment=Policy(shift=0.05, brightness=0.15, contrast=0.15), epochs=12, batch_size=16, lr=3e-3, warmup_epochs=0.5,
-        validate_every=6,
+        augment=Policy(shift=0.05, brightness=0.15, contrast=0.15), epochs=12, batch_size=16, lr=3e-3,
+        warmup_epochs=0.5, validate_every=6,
     )  # fmt: skip

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Size = tuple[int, int]  # (height, width) in pixels
 
-
-def sample_nearest(index: Tensor, matrix: Tensor, size: Size, fill: int) -> Tensor:
+def sample_nearest(index: Tensor, matrix: Tensor, size: tuple[int, int], fill: int) -> Tensor:
     """`index` [B,h,w] -> [B,H,W]: the pixel under each canvas pixel's centre, `fill` outside. `matrix` [B,3,3]."""
     x, y = source_points(torch.linalg.inv(matrix.double()).to(index.device), size)
     height, width = index.shape[1:]
@@ -20,7 +18,7 @@ def sample_nearest(index: Tensor, matrix: Tensor, size: Size, fill: int) -> Tens
     return value.masked_fill(~inside, fill)
 
 
-def sample_bilinear(values: Tensor, matrix: Tensor, size: Size) -> Tensor:
+def sample_bilinear(values: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """`values` [B,K,h,w] -> [B,K,H,W], bilinear without antialiasing, edges continued. `matrix` [B,3,3]."""
     x, y = source_points(torch.linalg.inv(matrix.double()).to(values.device), size)
     height, width = values.shape[2:]
@@ -28,7 +26,7 @@ def sample_bilinear(values: Tensor, matrix: Tensor, size: Size) -> Tensor:
     return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def source_points(inverse: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+def source_points(inverse: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Where the centres of canvas pixels lie in the source: x, y float64 [B,H,W], by `inverse` [B,3,3]."""
     height, width = size
     column = torch.arange(width, dtype=torch.float64, device=inverse.device) + 0.5

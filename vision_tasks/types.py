@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vision_tasks.sampling import Size, sample_bilinear, sample_nearest
+from vision_tasks.sampling import sample_bilinear, sample_nearest
 
+Size = tuple[int, int]  # (height, width) in pixels
 Matrix = NDArray[np.float64]  # [3,3]
 Region = tuple[int, int, int, int]  # x0, y0, x1, y1 in canvas pixels, end exclusive
 

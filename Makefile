@@ -33,7 +33,7 @@ bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (hal
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.training
 
-# torchvision's newest release says which torch it belongs to; the pair is held together here.
+# A torchvision is built for one torch: the pair is held together here.
 lock: .venv/installed  ## renew requirements.lock (needs uv)
 	printf 'torch==2.14.0\ntorchvision==0.29.2\n' | uv pip compile pyproject.toml --all-extras --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \

@@ -19,7 +19,7 @@ from vision_tasks.engine.evaluate import score
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
-from vision_tasks.engine.train import wrap
+from vision_tasks.engine.train import TrainingData, wrap
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model
@@ -68,7 +68,8 @@ def train(
     if resume is None:
         folder.create()
         write_config(chosen, folder.config)
-    training_engine.train(record, chosen, folder, training, validation, dataset.classes, resume is not None)
+    material = TrainingData(training, validation, dataset.classes)
+    training_engine.train(record, chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
     return folder.path
 
@@ -95,14 +96,14 @@ def evaluate(
     samples = pick_split(dataset, split)
     _introduce(dataset, [] if split in (*dataset.splits, "all") else complete_splits(dataset)[1])
     _require_same_classes(card, dataset)
+    folder = None if out is None else _output_folder(Path(out))
     metrics, failures = score(model, record, samples, card.classes, card.canvas, card.fit, batch_size)
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     for failure in failures:
         say(f"left out, cannot be read: {failure.path}: {failure.reason}")
-    if out is not None:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_text(Path(out) / "metrics.json", dumps(metrics) + "\n")
-        say(f"wrote {Path(out) / 'metrics.json'}")
+    if folder is not None:
+        write_text(folder / "metrics.json", dumps(metrics) + "\n")
+        say(f"wrote {folder / 'metrics.json'}")
     return metrics
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Generic
 
@@ -45,6 +45,22 @@ from vision_tasks.tasks.base import Task
 from vision_tasks.types import Batch, Failure, Sample, T
 
 
+@dataclass(frozen=True)
+class TrainingData(Generic[T]):
+    """What is trained and validated on."""
+
+    train: Sequence[Sample[T]]
+    val: Sequence[Sample[T]]
+    classes: tuple[str, ...]
+
+    def limited(self, config: TrainConfig) -> TrainingData[T]:
+        """With at most the configured number of training samples, drawn by keyed luck."""
+        if config.max_images is None:
+            return self
+        order = luck.order(config.seed, "subset", 0, luck.keys(sample.id for sample in self.train))
+        return replace(self, train=[self.train[i] for i in sorted(order[: config.max_images])])
+
+
 @dataclass
 class Training(Generic[T]):
     """A training that is set up and can run."""
@@ -52,9 +68,7 @@ class Training(Generic[T]):
     task: Task[T]
     config: TrainConfig
     folder: RunFolder
-    train: Sequence[Sample[T]]
-    val: Sequence[Sample[T]]
-    classes: tuple[str, ...]
+    data: TrainingData[T]
     fabric: Fabric
     model: TaskModel[T]
     module: _FabricModule  # the model inside Fabric's precision and placement
@@ -64,10 +78,10 @@ class Training(Generic[T]):
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.keys = luck.keys(sample.id for sample in self.train)
+        self.keys = luck.keys(sample.id for sample in self.data.train)
         config = self.config
         self.planner = Planner(config.augment, config.canvas, config.fit, self.keys, config.seed, config.epochs)
-        self.batches_per_epoch = -(-len(self.train) // config.batch_size)
+        self.batches_per_epoch = -(-len(self.data.train) // config.batch_size)
 
     def resume(self) -> None:
         """Go back to the last saved state of the run folder."""
@@ -87,13 +101,13 @@ class Training(Generic[T]):
         batches = self._batches(epoch)
         detail = config.augment.largest_zoom()
         loader = Loader(
-            self.train,
+            self.data.train,
             (self.planner.plan(epoch, batch) for batch in batches[self.position.step :]),
             config.canvas,
             detail=(round(config.canvas[0] * detail), round(config.canvas[1] * detail)),
             device=self.fabric.device,
         )
-        with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.train)) as bar:
+        with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
             bar.advance(self.position.images)
             asked = time.perf_counter()
             for batch in loader:
@@ -153,7 +167,9 @@ class Training(Generic[T]):
         position, config = self.position, self.config
         if not position.images:
             first = next(iter(self.failures.values()))
-            raise UserError(f"none of {len(self.train)} images could be read; the first: {first.path}: {first.reason}")
+            raise UserError(
+                f"none of {len(self.data.train)} images could be read; the first: {first.path}: {first.reason}"
+            )
         line = self._training_record()
         if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
             line |= self._validate()
@@ -182,7 +198,7 @@ class Training(Generic[T]):
         config = self.config
         module = self.module if self.mean is None else wrap(self.fabric, self.mean.model)
         scores, failures = score(
-            module, self.task, self.val, self.classes, config.canvas, config.fit, 2 * config.batch_size
+            module, self.task, self.data.val, self.data.classes, config.canvas, config.fit, 2 * config.batch_size
         )
         for failure in failures:
             self._count_failure(failure)
@@ -201,55 +217,32 @@ class Training(Generic[T]):
         save_state(self.folder.state, self.position, self.model, self.optimiser, self.mean)
 
 
-def train(
-    task: Task[T],
-    config: TrainConfig,
-    folder: RunFolder,
-    samples: Sequence[Sample[T]],
-    validation: Sequence[Sample[T]],
-    classes: tuple[str, ...],
-    resume: bool,
-) -> None:
+def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingData[T], resume: bool) -> None:
     """Train into `folder`, from the configured weights or from the folder's last state; the caller's luck is kept."""
-    samples = _subset(samples, config)
+    data = data.limited(config)
     device = choose_device(config.device)
     keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         precision = choose_precision(config.precision, device)
         say(
             f"training {config.model} on {describe(device)} in {precision}: "
-            f"{len(samples)} images, {len(validation)} for validation"
+            f"{len(data.train)} images, {len(data.val)} for validation"
         )
-        training = _set_up(task, config, folder, samples, validation, classes, fabric_for(device, precision), resume)
+        training = _set_up(task, config, folder, data, fabric_for(device, precision), resume)
         if resume:
             training.resume()
         else:
             write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
-            card = {"model": config.model, "classes": classes, "size": config.canvas, "fit": config.fit}
+            card = {"model": config.model, "classes": data.classes, "size": config.canvas, "fit": config.fit}
             write_text(folder.path / "model.json", dumps(card))
         training.run()
 
 
-def _subset(samples: Sequence[Sample[T]], config: TrainConfig) -> Sequence[Sample[T]]:
-    """All samples, or the configured number of them."""
-    if config.max_images is None:
-        return samples
-    order = luck.order(config.seed, "subset", 0, luck.keys(sample.id for sample in samples))
-    return [samples[i] for i in sorted(order[: config.max_images])]
-
-
 def _set_up(
-    task: Task[T],
-    config: TrainConfig,
-    folder: RunFolder,
-    samples: Sequence[Sample[T]],
-    validation: Sequence[Sample[T]],
-    classes: tuple[str, ...],
-    fabric: Fabric,
-    resume: bool,
+    task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingData[T], fabric: Fabric, resume: bool
 ) -> Training[T]:
     torch.manual_seed(config.seed)
-    model: TaskModel[T] = create_model(config.model, classes)
+    model: TaskModel[T] = create_model(config.model, data.classes)
     check_canvas(model, config.image_size)
     if config.weights != "none" and not resume:
         say(start_from(model, config.weights))
@@ -258,7 +251,7 @@ def _set_up(
     module, optimiser = fabric.setup(model, make_optimiser(model, config))
     module.mark_forward_method("predict")
     mean = WeightMean(model, config.ema) if config.ema else None
-    return Training(task, config, folder, samples, validation, classes, fabric, model, module, optimiser, mean)
+    return Training(task, config, folder, data, fabric, model, module, optimiser, mean)
 
 
 def wrap(fabric: Fabric, model: TaskModel[T]) -> _FabricModule:

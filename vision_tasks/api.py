@@ -6,25 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.wrappers import _FabricModule
-
 from vision_tasks.augment.policy import strength
-from vision_tasks.config import TrainConfig, read_config, write_config
+from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.device import choose_device, choose_precision, fabric_for
+from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
-from vision_tasks.engine.evaluate import score
+from vision_tasks.engine.evaluate import Inference, score
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
-from vision_tasks.engine.train import TrainingData, wrap
+from vision_tasks.engine.train import TrainingData
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model
 from vision_tasks.models.registry import model_entry, model_names
-from vision_tasks.tasks import Task, get_task
+from vision_tasks.tasks import Report, Task, get_task
 
 PathLike = str | Path
 
@@ -51,23 +49,24 @@ def train(
 
     `settings` are the fields of `TrainConfig` (epochs, image_size, batch_size, lr, seed, ...); what is not given comes
     from `config`, then from the model family's and the task's recipe. `resume` continues a run folder to its end,
-    exactly as if it had never stopped. Raises UserError for anything that is the caller's to mend.
+    exactly as if it had never stopped; only `data` can be given beside it, where the data has moved. Raises
+    UserError for anything that is the caller's to mend.
     """
     record = get_task(task)
+    place = {"data": _absolute(data)} if data else {}
     if resume is not None:
         folder = RunFolder(Path(resume))
-        chosen = _resumed_config(record, folder)
+        _refuse_beside_resume(model=model, augment=augment, config=config, out=out, **settings)
+        chosen = _resumed_config(record, folder, place)
     else:
-        chosen = resolve_config(record, model, augment, config, settings | ({"data": str(data)} if data else {}))
+        chosen = resolve_config(record, model, augment, config, settings | place)
         folder = RunFolder(Path(out) if out else next_free(Path("runs"), f"{task}-{chosen.model.replace(':', '-')}"))
+        folder.require_new()
     if not chosen.data:
         raise UserError("no data: give --data PATH")
     dataset = open_dataset(Path(chosen.data), record.readers, chosen.data_format)
     training, validation, remarks = train_val(dataset)
     _introduce(dataset, remarks)
-    if resume is None:
-        folder.create()
-        write_config(chosen, folder.config)
     material = TrainingData(training, validation, dataset.classes)
     training_engine.train(record, chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
@@ -91,6 +90,7 @@ def evaluate(
     Precision is fp32 unless asked for otherwise, so that a score does not depend on the machine. Raises UserError.
     """
     record = get_task(task)
+    _require_positive(batch_size=batch_size)
     model, card = _load(record, weights, device, precision)
     dataset = open_dataset(Path(data), record.readers, data_format)
     samples = pick_split(dataset, split)
@@ -113,7 +113,7 @@ def predict(
     weights: PathLike,
     source: PathLike | Sequence[PathLike],
     out: PathLike,
-    formats: Sequence[str] = inference.FORMATS,
+    formats: str | Sequence[str] = inference.FORMATS,
     conf: float = 0.25,
     max_detections: int = 300,
     batch_size: int = 16,
@@ -122,13 +122,16 @@ def predict(
 ) -> inference.Summary:
     """Run a checkpoint over files, folders and globs; see `engine/predict.py` for what is written into `out`."""
     record = get_task(task)
+    _require_positive(batch_size=batch_size, max_detections=max_detections)
+    formats = [formats] if isinstance(formats, str) else formats
     for name in formats:
         if name not in inference.FORMATS:
             raise unknown_name("format", name, inference.FORMATS)
     model, card = _load(record, weights, device, precision)
-    found = find_images([source] if isinstance(source, str | Path) else source)
+    # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
+    found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
-    settings = inference.Settings(tuple(formats), conf, max_detections, batch_size)
+    settings = inference.Settings(tuple(formats), Report(conf, max_detections), batch_size)
     summary = inference.predict(model, record, found, card.classes, card.canvas, card.fit, folder, settings)
     say(
         f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
@@ -156,7 +159,9 @@ def resolve_config(
         raise UserError(f"{config} is a configuration for {given['task']}, not for {task.name}")
     name = model or given.get("model") or task.recipe.model
     require_model_of(task, name)
-    resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | settings | {"model": name})
+    if settings.get("weights", "none") != "none":
+        settings = settings | {"weights": _absolute(settings["weights"])}
+    resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
 
 
@@ -169,25 +174,45 @@ def require_model_of(task: Task[Any], name: str) -> None:
         )
 
 
-def _resumed_config(task: Task[Any], folder: RunFolder) -> TrainConfig:
+def _resumed_config(task: Task[Any], folder: RunFolder, place: dict[str, str]) -> TrainConfig:
+    """The run's own configuration, in the precision that `auto` was resolved to when it began."""
     if not folder.config.exists():
         raise UserError(f"{folder.path} is not a run folder: it has no config.toml")
     if not folder.state.exists():
         raise UserError(f"{folder.path} has no last.state to resume from; train anew into another --out")
-    return resolve_config(task, None, None, folder.config, {})
+    return resolve_config(task, None, None, folder.config, {"precision": folder.precision()} | place)
 
 
-def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tuple[_FabricModule, ModelCard]:
+def _refuse_beside_resume(**options: Any) -> None:
+    given = sorted(name for name, value in options.items() if value is not None)
+    if given:
+        raise UserError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
+
+
+def _require_positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
+
+
+def _absolute(path: PathLike) -> str:
+    # A run can be resumed from another folder than it was started in.
+    return str(Path(path).absolute())
+
+
+def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tuple[Inference[Any], ModelCard]:
     model, card = load_model(Path(weights))
     require_model_of(task, card.name)
     chosen = choose_device(device)
-    return wrap(fabric_for(chosen, choose_precision(precision, chosen)), model), card
+    return Inference.of(model, chosen, choose_precision(precision, chosen)), card
 
 
 def _require_same_classes(card: ModelCard, dataset: Dataset[Any]) -> None:
     if card.classes != dataset.classes:
+        only = sorted(set(card.classes) ^ set(dataset.classes))
+        how = f"not in both: {', '.join(only)}" if only else "the same names in another order"
         raise UserError(
-            f"classes differ: the weights know {', '.join(card.classes)}; "
+            f"classes differ ({how}): the weights know {', '.join(card.classes)}; "
             f"{dataset.root} has {', '.join(dataset.classes)}"
         )
 

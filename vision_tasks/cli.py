@@ -54,13 +54,12 @@ def _task_app(task: str, summary: str) -> typer.Typer:
     ) -> None:
         """Train a model; writes a run folder with checkpoints and metrics."""
         from vision_tasks import api
-        from vision_tasks.config import parse_setting
 
         given = {"weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
                  "freeze": freeze, "device": device, "precision": precision, "seed": seed,
                  "data_format": data_format}  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
-        chosen |= dict(parse_setting(text) for text in settings or [])
+        chosen |= _settings(settings or [])
         api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
 
     @app.command()
@@ -98,7 +97,8 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
         from vision_tasks import api
 
-        summary = api.predict(task, weights=weights, source=source, out=out, formats=formats.split(","), conf=conf,
+        chosen = [name.strip() for name in formats.split(",")]
+        summary = api.predict(task, weights=weights, source=source, out=out, formats=chosen, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
                               precision=precision)  # fmt: skip
         if strict and summary.failed:
@@ -172,9 +172,26 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     except _UsageError as error:
         program = error.ctx.command_path if error.ctx else "vision-tasks"
         return _complain(f"{error.format_message().rstrip('.')}; see {program} --help")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}; check the path and its permissions")
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped; what was written so far is usable, and `train --resume RUN` goes on", file=sys.stderr)
+        print(
+            "stopped; what was written so far is usable; a training goes on with `train --resume RUN`", file=sys.stderr
+        )
         return 1
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """What `--set` says; settings that have an option of their own are asked to use it."""
+    from vision_tasks.config import parse_setting
+
+    settings = dict(parse_setting(text) for text in texts)
+    for name in ("task", "data", "model", "augment", "config", "out", "resume"):
+        if name in settings:
+            raise UserError(f"--set {name}=... is not a setting of its own; use the option --{name}")
+    return settings
 
 
 def _complain(message: str) -> int:

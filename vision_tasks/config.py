@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
@@ -35,6 +35,13 @@ class Policy(BaseModel):
     mosaic: float = Field(0.0, ge=0, le=1, description="probability that four images share a canvas")
     mosaic_off: int = Field(0, ge=0, description="epochs at the end that are trained without mosaic")
 
+    @field_validator("crop_area", "crop_ratio", "zoom")
+    @classmethod
+    def _rising(cls, ends: Range | None) -> Range | None:
+        if ends is not None and not 0 < ends[0] <= ends[1]:
+            raise ValueError("must be two rising numbers above 0")
+        return ends
+
     def largest_zoom(self) -> float:
         """How much larger than fitted an image can get: what decoders must keep detail for."""
         crop = 1.0 if self.crop_area is None else self.crop_area[0] ** -0.5
@@ -58,7 +65,9 @@ class TrainConfig(BaseModel):
     freeze: Literal["none", "backbone"] = "none"
 
     image_size: int = Field(gt=0, description="side of the square canvas in pixels")
-    fit: str = Field(description="how whole images meet the canvas: crop, letterbox or stretch")
+    fit: Literal["crop", "letterbox", "stretch"] = Field(
+        description="how whole images meet the canvas: crop, letterbox or stretch"
+    )
     augment: Policy = Policy()
 
     max_images: int | None = Field(None, gt=0, description="train on so many images only, drawn by keyed luck")
@@ -74,7 +83,7 @@ class TrainConfig(BaseModel):
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     save_steps: int = Field(200, gt=0, description="a resumable state is saved after so many steps, and every epoch")
     validate_every: int = Field(1, gt=0, description="epochs between validations; the last one is always validated")
 
@@ -84,11 +93,16 @@ class TrainConfig(BaseModel):
 
     def changed(self, **values: Any) -> TrainConfig:
         """A validated copy; a wrong name or value is the user's error."""
-        unknown = values.keys() - type(self).model_fields
-        if unknown:
-            raise unknown_name("setting", min(unknown), type(self).model_fields)
+        merged = self.model_dump()
+        for name, value in values.items():
+            # A dotted name is a part of a group: augment.mosaic.
+            group, _, inner = name.rpartition(".")
+            place = merged[group] if group in merged and isinstance(merged[group], dict) else merged
+            if (inner if place is not merged else name) not in place:
+                raise unknown_name("setting", name, [*merged, *(f"augment.{part}" for part in merged["augment"])])
+            place[inner if place is not merged else name] = value
         try:
-            return type(self).model_validate(self.model_dump() | values)
+            return type(self).model_validate(merged)
         except ValidationError as error:
             raise _as_user_error(error) from error
 

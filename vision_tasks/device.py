@@ -47,12 +47,14 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return "bf16" if _bf16_convolution_is_faster() else "fp32"
 
 
-def fabric_for(device: torch.device, precision: Precision) -> Fabric:
-    """Fabric on one device; autocast for bf16, nothing changed for fp32."""
-    devices = [device.index or 0] if device.type == "cuda" else 1
-    return Fabric(
-        accelerator=device.type, devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true"
-    )
+def fabric_for(device: torch.device) -> Fabric:
+    """Fabric on one device. Its own mixed precision would convert targets too; `autocast` serves instead."""
+    return Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which networks run: bfloat16 where it is exact enough, or float32 throughout."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def keep_freed_memory(device: torch.device) -> None:

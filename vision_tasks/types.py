@@ -92,7 +92,7 @@ class Labels:
         return Labels(self.weight[index : index + 1])
 
     def to(self, device: torch.device | str) -> Labels:
-        return Labels(self.weight.to(device, non_blocking=True))
+        return Labels(_move(self.weight, device))
 
     @classmethod
     def stack(cls, items: Sequence[Labels]) -> Labels:
@@ -152,11 +152,9 @@ class Boxes:
         return Boxes(self.xyxy[keep], self.label[keep], self.valid[keep], self.crowd[keep], score).flat()
 
     def to(self, device: torch.device | str) -> Boxes:
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, non_blocking=True)
-
-        score = None if self.score is None else move(self.score)
-        return Boxes(move(self.xyxy), move(self.label), move(self.valid), move(self.crowd), score)
+        score = None if self.score is None else _move(self.score, device)
+        xyxy, label = _move(self.xyxy, device), _move(self.label, device)
+        return Boxes(xyxy, label, _move(self.valid, device), _move(self.crowd, device), score)
 
     @classmethod
     def stack(cls, items: Sequence[Boxes]) -> Boxes:
@@ -268,8 +266,8 @@ class Masks:
         )
 
     def to(self, device: torch.device | str) -> Masks:
-        probability = None if self.probability is None else self.probability.to(device, non_blocking=True)
-        return replace(self, index=self.index.to(device, non_blocking=True), probability=probability)
+        probability = None if self.probability is None else _move(self.probability, device)
+        return replace(self, index=_move(self.index, device), probability=probability)
 
     @classmethod
     def stack(cls, items: Sequence[Masks]) -> Masks:
@@ -346,6 +344,11 @@ class Batch(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.info)
+
+
+def _move(tensor: Tensor, device: torch.device | str) -> Tensor:
+    # Towards the CPU a copy must have ended before anyone reads it; towards a device the stream keeps the order.
+    return tensor.to(device, non_blocking=torch.device(device).type != "cpu")
 
 
 def _area(xyxy: Tensor) -> Tensor:

@@ -53,6 +53,14 @@ def test_cmyk_jpeg_equals_pillow():
     assert np.array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
+def test_large_cmyk_jpeg_is_placed_like_any_other():
+    """It is decoded whole, whatever reduction its size would allow."""
+    large = Image.fromarray(SMOOTH).resize((800, 600)).convert("CMYK")
+    decoded = decode(encoded(large, "JPEG"), (60, 60))
+    assert decoded.reduction == 1
+    assert (decoded.to_original @ (*decoded.pixels.shape[1::-1], 1))[:2].tolist() == [800, 600]
+
+
 def test_grey_jpeg():
     pixels = decode(encoded(Image.fromarray(SMOOTH).convert("L"), "JPEG", quality=95)).pixels
     assert pixels.shape == (60, 80, 3)

@@ -157,6 +157,12 @@ def test_bad_input(options, message, weights, photos, tmp_path):
         vt.predict("classify", **given)
 
 
+def test_the_output_folder_is_not_a_source(weights, photos):
+    for _ in range(2):
+        summary = vt.predict("classify", weights=weights / "classify.safetensors", source=photos, out=photos / "out")
+        assert summary.predicted == 4
+
+
 def test_a_folder_without_images(weights, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(vt.UserError, match="no images found"):

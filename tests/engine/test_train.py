@@ -58,6 +58,39 @@ def test_same_seed_same_weights_and_another_seed_others(task, tmp_path):
     assert any(not tensor.equal(other[name]) for name, tensor in first.items())
 
 
+@pytest.mark.parametrize("task", CASES)
+def test_bfloat16_trains_evaluates_and_predicts(task, tmp_path):
+    """Emulated where the processor has no units for it: slow, but the same path as where it has."""
+    run = train(task, tmp_path, precision="bf16")
+    line = json.loads((run / "metrics.jsonl").read_text())
+    assert line["loss"] > 0
+    data = tmp_path / "data"
+    found = {
+        precision: vt.evaluate(task, weights=run, data=data, precision=precision) for precision in ("fp32", "bf16")
+    }
+    assert found["bf16"][TASKS[task].score] == pytest.approx(found["fp32"][TASKS[task].score], abs=0.15)
+    vt.predict(task, weights=run, source=data, out=tmp_path / "p", precision="bf16", formats="jsonl")
+
+
+def test_autocast_reaches_the_network(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", _recording(torch.nn.Conv2d.forward, seen))
+    run = train("classify", tmp_path, precision="bf16")
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    vt.evaluate("classify", weights=run, data=tmp_path / "data")
+    assert set(seen) == {torch.float32}
+
+
+def _recording(forward, seen):
+    def recorded(self, images):
+        output = forward(self, images)
+        seen.append(output.dtype)
+        return output
+
+    return recorded
+
+
 def test_training_leaves_the_callers_random_state(tmp_path):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

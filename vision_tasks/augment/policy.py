@@ -27,8 +27,8 @@ def _stronger(policy: Policy) -> Policy:
     return policy.model_copy(
         update={
             "crop_area": area,
-            "rotate": policy.rotate + 10.0,
-            "shear": policy.shear + 5.0,
+            "rotate": min(180.0, policy.rotate + 10.0),
+            "shear": min(45.0, policy.shear + 5.0),
             "zoom": (low * 0.8, high * 1.2),
             "shift": min(1.0, policy.shift + 0.05),
             "brightness": min(1.0, policy.brightness + 0.2),

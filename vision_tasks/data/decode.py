@@ -66,7 +66,7 @@ def decode(data: bytes, detail: Size | None = None) -> Decoded:
     """Decode an image file's bytes to RGB; `detail` is the coarsest size that will do. Raises DecodeError."""
     header = _read_header(data)
     reduction = reduction_for(header.size, detail) if header.format in ("JPEG", "MPO") and detail else 1
-    pixels = _decode_pixels(data, header, reduction)
+    pixels, reduction = _decode_pixels(data, header, reduction)
     to_file = scale(reduction, reduction)
     oriented, size = _orientation(header.orientation, header.size)
     return Decoded(pixels, size, oriented @ to_file, reduction)
@@ -116,27 +116,32 @@ def _too_large() -> str:
     return f"larger than {MAX_PIXELS} pixels; raise VISION_TASKS_MAX_PIXELS if it is meant to be"
 
 
-def _decode_pixels(data: bytes, header: _Header, reduction: int) -> Pixels:
-    if header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB"):
-        # The end marker, looked for from the end: it cannot occur inside the coded pixels.
-        if data.rfind(b"\xff\xd9", header.body) < 0:
-            raise DecodeError("the file is cut short")
-        pixels = _decode_opencv(data, reduction)
-    elif header.format == "PNG":
-        if b"IEND" not in data[-64:]:
-            raise DecodeError("the file is cut short")
+def _decode_pixels(data: bytes, header: _Header, reduction: int) -> tuple[Pixels, int]:
+    """The pixels, and how far they are reduced: only OpenCV's JPEG decoder can do that."""
+    _require_end(data, header)
+    by_opencv = header.format == "PNG" or (header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB"))
+    if by_opencv and (pixels := _decode_opencv(data, reduction)) is not None:
+        return _require_size(pixels, header, reduction), reduction
+    pixels = _decode_pillow(data)
+    if pixels is None and not by_opencv:
         pixels = _decode_opencv(data, 1)
-    else:
-        pixels = _decode_pillow(data)
-        return pixels if pixels is not None else _require(_decode_opencv(data, 1), header)
-    if pixels is None and reduction == 1:
-        pixels = _decode_pillow(data)
-    return _require(pixels, header, reduction)
-
-
-def _require(pixels: Pixels | None, header: _Header, reduction: int = 1) -> Pixels:
     if pixels is None:
         raise DecodeError(f"damaged {header.format} data")
+    return _require_size(pixels, header, 1), 1
+
+
+def _require_end(data: bytes, header: _Header) -> None:
+    """Refuse files cut short, of which decoders would make half a picture."""
+    if header.format in ("JPEG", "MPO"):
+        # The end marker, looked for from the end: it cannot occur inside the coded pixels.
+        complete = data.rfind(b"\xff\xd9", header.body) >= 0
+    else:
+        complete = header.format != "PNG" or b"IEND" in data[-64:]
+    if not complete:
+        raise DecodeError("the file is cut short")
+
+
+def _require_size(pixels: Pixels, header: _Header, reduction: int) -> Pixels:
     expected = tuple(-(-side // reduction) for side in header.size)
     if pixels.shape[:2] != expected:
         raise DecodeError(f"decoded to {pixels.shape[:2]}, but its header says {expected}")

@@ -123,8 +123,8 @@ class Loader(Generic[T]):
             sample = self.samples[patch.sample]
             try:
                 decoded = read_image(sample.path, self.detail)
-            except DecodeError as error:
-                failures.append(Failure(sample.id, sample.path, str(error)))
+            except (DecodeError, MemoryError) as error:
+                failures.append(Failure(sample.id, sample.path, str(error) or "too large for this machine's memory"))
                 if position == 0:
                     break
                 continue

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import numpy as np
 import torch
-from lightning_fabric.wrappers import _FabricModule
+from torch import Tensor
 
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.loader import Loader
+from vision_tasks.device import Precision, autocast
 from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
+from vision_tasks.models.base import TaskModel
 from vision_tasks.tasks.base import Task
 from vision_tasks.types import Batch, Failure, Plan, Sample, Size, T
 
 
+@dataclass(frozen=True)
+class Inference(Generic[T]):
+    """A model ready to predict: where and how precisely."""
+
+    model: TaskModel[T]
+    device: torch.device
+    precision: Precision
+
+    def __call__(self, images: Tensor) -> T:
+        with autocast(self.device, self.precision):
+            return self.model.predict(images)
+
+    @classmethod
+    def of(cls, model: TaskModel[T], device: torch.device, precision: Precision) -> Inference[T]:
+        """Place `model` on `device` in the memory format that convolutions like."""
+        return cls(model.to(device).to(memory_format=torch.channels_last), device, precision)
+
+
 def score(
-    model: _FabricModule,
+    model: Inference[T],
     task: Task[T],
     samples: Sequence[Sample[T]],
     classes: Sequence[str],
@@ -29,14 +50,13 @@ def score(
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
     metric = task.metric(classes)
     failures: list[Failure] = []
-    device = next(model.parameters()).device
     plans = fitted_plans(len(samples), canvas, fit, batch_size)
-    loader = Loader(samples, plans, canvas, detail=canvas, truth="original", device=device)
-    with progress("evaluating", len(samples)) as bar, torch.inference_mode():
+    loader = Loader(samples, plans, canvas, detail=canvas, truth="original", device=model.device)
+    with progress("evaluating", len(samples)) as bar:
         for batch in loader:
             failures += batch.failures
             if len(batch):
-                predictions = in_original_pixels(model.predict(batch.images), batch)
+                predictions = in_original_pixels(model(batch.images), batch)
                 for prediction, truth in zip(predictions, batch.originals, strict=True):
                     metric.update(prediction, truth)
             bar.advance(len(batch) + len(batch.failures))
@@ -52,10 +72,11 @@ def fitted_plans(count: int, canvas: Size, fit: str, batch_size: int) -> list[Pl
     return [fitted(range(start, min(start + batch_size, count)), canvas, fit) for start in range(0, count, batch_size)]
 
 
-def in_original_pixels(predictions: T, batch: Batch[Any]) -> list[T]:
-    """Each image's prediction taken back from the canvas by the inverse of its placement, on the CPU."""
+def in_original_pixels(predictions: T, batch: Batch[Any]) -> Iterator[T]:
+    """Each image's prediction taken back from the canvas by the inverse of its placement, on the CPU.
+
+    One at a time: at their original sizes, the predictions of a batch of large photos would not fit into memory.
+    """
     predictions = predictions.to("cpu")
-    return [
-        predictions.image(row).warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)
-        for row, info in enumerate(batch.info)
-    ]
+    for row, info in enumerate(batch.info):
+        yield predictions.image(row).warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)

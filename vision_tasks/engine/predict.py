@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +10,16 @@ from pathlib import Path
 from typing import Any, Never, TextIO
 
 import numpy as np
-import torch
-from lightning_fabric.wrappers import _FabricModule
 from PIL import Image
 
-from vision_tasks.data.decode import read_image
+from vision_tasks.data.decode import DecodeError, read_image
 from vision_tasks.data.loader import Loader
-from vision_tasks.engine.evaluate import fitted_plans, in_original_pixels
+from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
 from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
-from vision_tasks.tasks.base import Output, Task
-from vision_tasks.types import ImageInfo, Sample, Size, T
+from vision_tasks.tasks.base import Output, Report, Task
+from vision_tasks.types import Failure, ImageInfo, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
 
 
@@ -28,9 +27,8 @@ from vision_tasks.warp import Pixels, warp_into
 class Settings:
     """What is reported of the predictions."""
 
-    formats: tuple[str, ...]  # of jsonl, drawings
-    confidence: float
-    max_detections: int
+    formats: tuple[str, ...]  # of FORMATS; predictions.jsonl is always written
+    report: Report
     batch_size: int
 
 
@@ -47,7 +45,7 @@ FORMATS = ("jsonl", "drawings")
 
 
 def predict(
-    model: _FabricModule,
+    model: Inference[T],
     task: Task[T],
     found: Found,
     classes: Sequence[str],
@@ -59,26 +57,30 @@ def predict(
     """Write `predictions.jsonl` and `failures.jsonl` (and drawings) for all images into the folder `out`."""
     samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in found.images]
     plans = fitted_plans(len(samples), canvas, fit, settings.batch_size)
-    device = next(model.parameters()).device
-    loader = Loader(samples, plans, canvas, detail=canvas, truth="none", device=device)
+    loader = Loader(samples, plans, canvas, detail=canvas, truth="none", device=model.device)
     writer = _Writer(task, tuple(classes), out, settings)
-    failed = 0
+    predicted = failed = 0
     with (
         (out / "predictions.jsonl").open("w", encoding="utf-8", errors="surrogateescape") as lines,
         (out / "failures.jsonl").open("w", encoding="utf-8", errors="surrogateescape") as failures,
         progress("predicting", len(samples)) as bar,
-        torch.inference_mode(),
     ):
         for batch in loader:
             if len(batch):
-                predictions = in_original_pixels(model.predict(batch.images), batch)
-                for info, prediction in zip(batch.info, predictions, strict=True):
-                    writer.write(info, prediction, lines)
-            for failure in batch.failures:
+                predictions = in_original_pixels(model(batch.images), batch)
+                unwritten = [
+                    failure
+                    for info, prediction in zip(batch.info, predictions, strict=True)
+                    if (failure := writer.write(info, prediction, lines)) is not None
+                ]
+            else:
+                unwritten = []
+            for failure in (*batch.failures, *unwritten):
                 failures.write(dumps({"image": failure.id, "reason": failure.reason}) + "\n")
-            failed += len(batch.failures)
+            predicted += len(batch) - len(unwritten)
+            failed += len(batch.failures) + len(unwritten)
             bar.advance(len(batch) + len(batch.failures))
-    return Summary(len(samples) - failed, failed, found.skipped)
+    return Summary(predicted, failed, found.skipped)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,20 @@ class _Writer:
     out: Path
     settings: Settings
 
-    def write(self, info: ImageInfo, prediction: Any, lines: TextIO) -> None:
-        output = Output(self.out, info.id, self.classes, self.settings.confidence, self.settings.max_detections)
+    def write(self, info: ImageInfo, prediction: Any, lines: TextIO) -> Failure | None:
+        """One image's line and files; a file that has vanished meanwhile, or cannot be written beside, is a failure."""
+        try:
+            self._write(info, prediction, lines)
+        except DecodeError as error:
+            return Failure(info.id, info.path, str(error))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            return Failure(info.id, info.path, error.strerror or str(error))
+        return None
+
+    def _write(self, info: ImageInfo, prediction: Any, lines: TextIO) -> None:
+        output = Output(self.out, info.id, self.classes, self.settings.report)
         row = {
             "image": info.id,
             "width": info.size[1],
@@ -97,12 +111,12 @@ class _Writer:
             "sha256": hashlib.sha256(info.path.read_bytes()).hexdigest(),
             "predictions": self.task.record(prediction, output),
         }
-        lines.write(dumps(row) + "\n")
         if "drawings" in self.settings.formats:
             drawn = self.task.draw(_upright(info), prediction, output)
             path = self.out / "drawings" / f"{info.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(path, compress_level=3)
+        lines.write(dumps(row) + "\n")
 
 
 def _upright(info: ImageInfo) -> Pixels:

@@ -44,16 +44,27 @@ class RunFolder:
     def state(self) -> Path:
         return self.path / "last.state"
 
-    def create(self) -> None:
-        """Make the folder; one that already holds a run is the user's error, so that no run is overwritten."""
+    def require_new(self) -> None:
+        """A folder that already holds a run is the user's error: no run is overwritten."""
         if self.config.exists():
             raise UserError(
                 f"{self.path} already holds a run; continue it with --resume {self.path}, or give another --out"
             )
+
+    def create(self) -> None:
+        """Make the folder, which must be new."""
+        self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make the run folder {self.path}: {error.strerror}") from error
+
+    def precision(self) -> str:
+        """The precision that the run began in."""
+        try:
+            return str(json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["precision"])
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"cannot resume from {self.path}: environment.json cannot be read: {error}") from error
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
@@ -63,12 +74,26 @@ class RunFolder:
         """Drop lines of epochs that a resumed training will run again."""
         if self.metrics.exists():
             lines = self.metrics.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line.strip() and json.loads(line)["epoch"] < epoch]
+            kept = [line for line in lines if _epoch_of(line) < epoch]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
+    def read_failures(self) -> list[Failure]:
+        """What `write_failures` wrote; nothing if it never did."""
+        path = self.path / "failures.jsonl"
+        rows = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
+        return [Failure(row["id"], Path(row["path"]), row["reason"]) for row in rows]
+
     def write_failures(self, failures: Iterable[Failure]) -> None:
-        lines = [dumps({"path": str(failure.path), "reason": failure.reason}) for failure in failures]
+        lines = [dumps({"id": failure.id, "path": str(failure.path), "reason": failure.reason}) for failure in failures]
         write_text(self.path / "failures.jsonl", "".join(line + "\n" for line in lines))
+
+
+def _epoch_of(line: str) -> float:
+    """The epoch of a line of metrics; beyond all where the line was torn by a crash."""
+    try:
+        return float(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def next_free(parent: Path, name: str) -> Path:

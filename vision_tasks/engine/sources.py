@@ -24,12 +24,18 @@ class Found:
     skipped: int  # files that are no images
 
 
-def find_images(sources: Iterable[str | Path]) -> Found:
-    """Walk all sources. Raises UserError for one that doesn't exist, and if there is no image at all."""
+def find_images(sources: Iterable[str | Path], without: Path | None = None) -> Found:
+    """Walk all sources, except the folder `without`.
+
+    Raises UserError for a source that doesn't exist, and if there is no image at all.
+    """
+    excluded = without.absolute() if without is not None else None
     images: dict[str, Path] = {}
     skipped = 0
     for source in map(str, sources):
         for root, path, named in _files(source):
+            if excluded is not None and path.absolute().is_relative_to(excluded):
+                continue
             if not (named or is_image(path)):
                 skipped += 1
                 continue
@@ -48,6 +54,8 @@ def is_image(path: Path) -> bool:
     if has_image_name(path.name):
         return True
     try:
+        if not path.is_file():  # a pipe or device would block, or never end
+            return False
         with path.open("rb") as file:
             head = file.read(16)
     except OSError:

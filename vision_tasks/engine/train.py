@@ -17,14 +17,23 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.optim import Optimizer
 
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
-from vision_tasks.config import TrainConfig
+from vision_tasks.config import TrainConfig, write_config
 from vision_tasks.data.loader import Loader
-from vision_tasks.device import choose_device, choose_precision, describe, fabric_for, keep_freed_memory
-from vision_tasks.engine.evaluate import score
+from vision_tasks.device import (
+    Precision,
+    autocast,
+    choose_device,
+    choose_precision,
+    describe,
+    fabric_for,
+    keep_freed_memory,
+)
+from vision_tasks.engine.evaluate import Inference, score
 from vision_tasks.engine.optimisation import (
     WeightMean,
     freeze,
@@ -70,8 +79,9 @@ class Training(Generic[T]):
     folder: RunFolder
     data: TrainingData[T]
     fabric: Fabric
+    precision: Precision
     model: TaskModel[T]
-    module: _FabricModule  # the model inside Fabric's precision and placement
+    module: _FabricModule  # the model as Fabric wraps it for the devices
     optimiser: Optimizer
     mean: WeightMean | None
     position: Position = field(default_factory=Position)
@@ -87,6 +97,7 @@ class Training(Generic[T]):
         """Go back to the last saved state of the run folder."""
         self.position = load_state(self.folder.state, self.model, self.optimiser, self.mean)
         self.folder.keep_metrics_before(self.position.epoch)
+        self.failures = {str(failure.path): failure for failure in self.folder.read_failures()}
 
     def run(self) -> None:
         """Train from the current position to the last epoch."""
@@ -135,7 +146,7 @@ class Training(Generic[T]):
         torch.manual_seed(luck.key(f"{self.config.seed}/step/{epoch}/{step}") >> 1)
         done = epoch * self.batches_per_epoch + step
         set_learning_rate(self.optimiser, learning_rate(self.config, done, self.batches_per_epoch))
-        losses: dict[str, torch.Tensor] = self.module(batch.images, batch.targets)
+        losses = self._losses(batch.images, batch.targets)
         loss = torch.stack(list(losses.values())).sum()
         self.fabric.backward(loss)
         self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
@@ -146,7 +157,20 @@ class Training(Generic[T]):
         self._count(losses, len(batch))
         bar.advance(len(batch), f"loss {loss.item():.3f}")
 
-    def _count(self, losses: dict[str, torch.Tensor], images: int) -> None:
+    def _losses(self, images: Tensor, targets: T) -> dict[str, Tensor]:
+        with autocast(self.fabric.device, self.precision):
+            try:
+                losses: dict[str, Tensor] = self.module(images, targets)
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    f"a batch of {len(images)} at {self.config.image_size} px leaves {self.config.model} one value "
+                    "to normalise; use a larger --batch-size or --image-size"
+                ) from error
+        return losses
+
+    def _count(self, losses: dict[str, Tensor], images: int) -> None:
         position = self.position
         position.images += images
         for name, value in losses.items():
@@ -177,9 +201,9 @@ class Training(Generic[T]):
         self._save_model(evaluated, line)
         say(_summary(line, config.epochs, self.task.headline))
         self.position = Position(epoch=position.epoch + 1, best=position.best)
-        # The order matters: a crash between these lines repeats the epoch, with equal bits.
-        self._save_state()
+        # In this order: a crash between the two repeats the epoch, with equal bits, and replaces its line.
         self.folder.append_metrics(line)
+        self._save_state()
 
     def _training_record(self) -> dict[str, Any]:
         position = self.position
@@ -196,9 +220,10 @@ class Training(Generic[T]):
 
     def _validate(self) -> dict[str, Any]:
         config = self.config
-        module = self.module if self.mean is None else wrap(self.fabric, self.mean.model)
+        model = self.model if self.mean is None else self.mean.model
+        inference = Inference(model, self.fabric.device, self.precision)
         scores, failures = score(
-            module, self.task, self.data.val, self.data.classes, config.canvas, config.fit, 2 * config.batch_size
+            inference, self.task, self.data.val, self.data.classes, config.canvas, config.fit, 2 * config.batch_size
         )
         for failure in failures:
             self._count_failure(failure)
@@ -228,10 +253,12 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
             f"training {config.model} on {describe(device)} in {precision}: "
             f"{len(data.train)} images, {len(data.val)} for validation"
         )
-        training = _set_up(task, config, folder, data, fabric_for(device, precision), resume)
+        training = _set_up(task, config, folder, data, fabric_for(device), precision, resume)
         if resume:
             training.resume()
         else:
+            folder.create()
+            write_config(config, folder.config)
             write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
             card = {"model": config.model, "classes": data.classes, "size": config.canvas, "fit": config.fit}
             write_text(folder.path / "model.json", dumps(card))
@@ -239,7 +266,13 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
 
 
 def _set_up(
-    task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingData[T], fabric: Fabric, resume: bool
+    task: Task[T],
+    config: TrainConfig,
+    folder: RunFolder,
+    data: TrainingData[T],
+    fabric: Fabric,
+    precision: Precision,
+    resume: bool,
 ) -> Training[T]:
     torch.manual_seed(config.seed)
     model: TaskModel[T] = create_model(config.model, data.classes)
@@ -249,16 +282,8 @@ def _set_up(
     freeze(model, config.freeze)
     model.to(memory_format=torch.channels_last)
     module, optimiser = fabric.setup(model, make_optimiser(model, config))
-    module.mark_forward_method("predict")
     mean = WeightMean(model, config.ema) if config.ema else None
-    return Training(task, config, folder, data, fabric, model, module, optimiser, mean)
-
-
-def wrap(fabric: Fabric, model: TaskModel[T]) -> _FabricModule:
-    """A model for evaluation under Fabric's precision and on its device."""
-    module = fabric.setup_module(model.to(memory_format=torch.channels_last))
-    module.mark_forward_method("predict")
-    return module
+    return Training(task, config, folder, data, fabric, precision, model, module, optimiser, mean)
 
 
 def check_canvas(model: TaskModel[Any], image_size: int) -> None:

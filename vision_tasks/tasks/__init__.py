@@ -1,7 +1,7 @@
 """The tasks by name; the only list of them in the package."""
 
 from vision_tasks.errors import unknown_name
-from vision_tasks.tasks.base import Output, Task
+from vision_tasks.tasks.base import Output, Report, Task
 from vision_tasks.tasks.classify import CLASSIFY
 from vision_tasks.tasks.detect import DETECT
 from vision_tasks.tasks.segment import SEGMENT
@@ -16,4 +16,4 @@ def get_task(name: str) -> Task:  # type: ignore[type-arg]  # which target it ha
     return TASKS[name]
 
 
-__all__ = ["CLASSIFY", "DETECT", "SEGMENT", "TASKS", "Output", "Task", "get_task"]
+__all__ = ["CLASSIFY", "DETECT", "SEGMENT", "TASKS", "Output", "Report", "Task", "get_task"]

@@ -15,14 +15,21 @@ from vision_tasks.warp import Pixels
 
 
 @dataclass(frozen=True)
+class Report:
+    """What of the predictions is reported, for tasks that have such a choice."""
+
+    confidence: float = 0.25  # predictions below it are left out
+    max_detections: int = 300  # of an image, the best ones
+
+
+@dataclass(frozen=True)
 class Output:
     """Where and how the predictions of one image are written."""
 
     folder: Path  # of the whole prediction
-    image: str  # the image's path relative to its source; unique, so files named after it never collide
+    image: str  # the image's path relative to its source; unique, so that files can be named after it
     classes: tuple[str, ...]
-    confidence: float  # predictions below it are not reported, where a task has such a threshold
-    max_detections: int
+    report: Report
 
 
 @dataclass(frozen=True)

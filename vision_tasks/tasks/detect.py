@@ -32,10 +32,10 @@ def draw(pixels: Pixels, prediction: Boxes, output: Output) -> Pixels:
 
 
 def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int, float]]:
-    boxes = prediction.above(output.confidence).flat()
+    boxes = prediction.above(output.report.confidence).flat()
     assert boxes.score is not None
     rows = zip(boxes.xyxy[0].tolist(), boxes.label[0].tolist(), boxes.score[0].tolist(), strict=True)
-    return sorted(rows, key=lambda row: -row[2])[: output.max_detections]
+    return sorted(rows, key=lambda row: -row[2])[: output.report.max_detections]
 
 
 DETECT: Task[Boxes] = Task(

@@ -44,14 +44,15 @@ def boxes_on(pixels: Pixels, rows: Sequence[tuple[Sequence[float], int, str]]) -
 
 
 def mask_on(pixels: Pixels, index: NDArray[np.uint8], classes: Sequence[str]) -> Pixels:
-    """Class colours over the image, with a legend of the classes that occur."""
+    """Class colours over the image, with a legend of the classes that occur; a class `background` is left as it is."""
     factor = _enlargement(pixels)
     palette = np.array([class_colour(i) for i in range(len(classes))] + [(128, 128, 128)], np.uint8)
     colours = palette[np.where(index == IGNORE, len(classes), index)]
-    blended = cv2.addWeighted(pixels, 0.5, colours, 0.5, 0)
+    clear = [i for i, name in enumerate(classes) if name == "background"]
+    blended = np.where(np.isin(index, clear)[..., None], pixels, cv2.addWeighted(pixels, 0.5, colours, 0.5, 0))
     picture = _enlarge(np.asarray(blended), factor)
     pen = ImageDraw.Draw(picture)
-    present = [i for i in np.unique(index).tolist() if i < len(classes)]
+    present = [i for i in np.unique(index).tolist() if i < len(classes) and i not in clear]
     corner = 2.0
     for i in present:
         corner = _label(pen, picture.size, (2.0, corner), classes[i], class_colour(i), below=True) + 2

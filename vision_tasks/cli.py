@@ -141,6 +141,7 @@ def models(task: Annotated[str | None, typer.Option(help="classify, detect or se
 
 # The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
 _UsageError: Any = typer.BadParameter.__mro__[1]
+_INTERRUPTED = 130  # Typer's own answer to Ctrl-C
 
 
 def main(app: typer.Typer = app) -> None:
@@ -166,7 +167,7 @@ def segment_main() -> None:
 
 def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     try:
-        return int(command(arguments, standalone_mode=False) or 0)
+        code = int(command(arguments, standalone_mode=False) or 0)
     except UserError as error:
         return _complain(str(error))
     except _UsageError as error:
@@ -177,10 +178,13 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
             raise
         return _complain(f"{error.filename}: {error.strerror}; check the path and its permissions")
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
         print(
             "stopped; what was written so far is usable; a training goes on with `train --resume RUN`", file=sys.stderr
         )
         return 1
+    return code
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:

@@ -95,12 +95,11 @@ class TrainConfig(BaseModel):
         """A validated copy; a wrong name or value is the user's error."""
         merged = self.model_dump()
         for name, value in values.items():
-            # A dotted name is a part of a group: augment.mosaic.
-            group, _, inner = name.rpartition(".")
-            place = merged[group] if group in merged and isinstance(merged[group], dict) else merged
-            if (inner if place is not merged else name) not in place:
+            group, dot, part = name.partition(".")  # augment.mosaic is a part of augment
+            place, key = (merged.get(group), part) if dot else (merged, name)
+            if not isinstance(place, dict) or key not in place:
                 raise unknown_name("setting", name, [*merged, *(f"augment.{part}" for part in merged["augment"])])
-            place[inner if place is not merged else name] = value
+            place[key] = value
         try:
             return type(self).model_validate(merged)
         except ValidationError as error:

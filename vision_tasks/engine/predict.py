@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never, TextIO
@@ -19,7 +19,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
 from vision_tasks.tasks.base import Output, Report, Task
-from vision_tasks.types import Failure, ImageInfo, Sample, Size, T
+from vision_tasks.types import Batch, Failure, ImageInfo, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
 
 
@@ -66,15 +66,9 @@ def predict(
         progress("predicting", len(samples)) as bar,
     ):
         for batch in loader:
-            if len(batch):
-                predictions = in_original_pixels(model(batch.images), batch)
-                unwritten = [
-                    failure
-                    for info, prediction in zip(batch.info, predictions, strict=True)
-                    if (failure := writer.write(info, prediction, lines)) is not None
-                ]
-            else:
-                unwritten = []
+            unwritten = (
+                writer.write_all(in_original_pixels(model(batch.images), batch), batch, lines) if batch.info else []
+            )
             for failure in (*batch.failures, *unwritten):
                 failures.write(dumps({"image": failure.id, "reason": failure.reason}) + "\n")
             predicted += len(batch) - len(unwritten)
@@ -90,8 +84,13 @@ class _Writer:
     out: Path
     settings: Settings
 
-    def write(self, info: ImageInfo, prediction: Any, lines: TextIO) -> Failure | None:
-        """One image's line and files; a file that has vanished meanwhile, or cannot be written beside, is a failure."""
+    def write_all(self, predictions: Iterable[Any], batch: Batch[Any], lines: TextIO) -> list[Failure]:
+        """A line and files for each image; the images for which that failed, and why."""
+        tried = (self._try(info, result, lines) for info, result in zip(batch.info, predictions, strict=True))
+        return [failure for failure in tried if failure is not None]
+
+    def _try(self, info: ImageInfo, prediction: Any, lines: TextIO) -> Failure | None:
+        """A file that has vanished meanwhile, or beside which nothing can be written, must not end the run."""
         try:
             self._write(info, prediction, lines)
         except DecodeError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,10 +86,15 @@ def is_axis_aligned(matrix: Matrix) -> bool:
     return bool(matrix[0, 1] == 0 and matrix[1, 0] == 0)
 
 
+def bounds(size: Size, matrix: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the greatest (x, y) of an image of `size` warped by `matrix`."""
+    corners = matrix[:2, :2] @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]]) + matrix[:2, 2:]
+    return corners.min(axis=1), corners.max(axis=1)
+
+
 def footprint(size: Size, matrix: Matrix, within: Region) -> Region:
     """The pixels of `within` whose centres lie in the bounding box of a warped image of `size`."""
-    corners = matrix[:2, :2] @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]]) + matrix[:2, 2:]
-    (x0, y0), (x1, y1) = corners.min(axis=1), corners.max(axis=1)
+    (x0, y0), (x1, y1) = bounds(size, matrix)
     left, top = max(within[0], ceil(x0 - 0.5)), max(within[1], ceil(y0 - 0.5))
     right, bottom = min(within[2], ceil(x1 - 0.5)), min(within[3], ceil(y1 - 0.5))
     return left, top, max(left, right), max(top, bottom)

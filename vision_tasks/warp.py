@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vision_tasks.geometry import footprint, is_axis_aligned, scale, translate
+from vision_tasks.geometry import bounds, footprint, is_axis_aligned, scale, translate
 from vision_tasks.sampling import source_points
 from vision_tasks.types import Matrix, Region, Size
 
@@ -134,8 +134,8 @@ def _blur(source: Pixels, variance: tuple[float, float]) -> Pixels:
 def _needed(source: Pixels, inverse: NDArray[Any], size: Size, margin: int) -> tuple[Pixels, tuple[int, int]]:
     """The part of `source` that a canvas of `size` draws from, and where it starts (x, y)."""
     height, width = source.shape[:2]
-    corners = inverse[:2, :2] @ np.array([[0, size[1], 0, size[1]], [0, 0, size[0], size[0]]]) + inverse[:2, 2:]
-    low, high = np.floor(corners.min(axis=1)) - margin, np.ceil(corners.max(axis=1)) + margin
+    least, greatest = bounds(size, inverse)
+    low, high = np.floor(least) - margin, np.ceil(greatest) + margin
     x0, y0 = (int(np.clip(low[i], 0, (width, height)[i] - 1)) for i in (0, 1))
     x1, y1 = (int(np.clip(high[i], (x0, y0)[i] + 1, (width, height)[i])) for i in (0, 1))
     return source[y0:y1, x0:x1], (x0, y0)

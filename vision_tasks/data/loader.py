@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_tasks.data.decode import Decoded, DecodeError, read_image
-from vision_tasks.types import Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Sample, Size, T
+from vision_tasks.types import Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Region, Sample, Size, T
 from vision_tasks.warp import BORDER, Pixels, warp_into
 
 Truth = Literal["canvas", "original", "none"]
@@ -146,14 +146,15 @@ class Loader(Generic[T]):
         if patch.region is None:
             return warped
         under = warped.blank(self.canvas) if target is None else target
-        return under.paste(warped, self._mask(patch))
+        return under.paste(warped, _mask(patch.region, self.canvas))
 
-    def _mask(self, patch: Patch) -> Tensor:
-        mask = torch.zeros(1, *self.canvas, dtype=torch.bool)
-        if patch.region is not None:
-            x0, y0, x1, y1 = patch.region
-            mask[:, y0:y1, x0:x1] = True
-        return mask
+
+def _mask(region: Region, canvas: Size) -> Tensor:
+    """bool [1,H,W], set in the region."""
+    x0, y0, x1, y1 = region
+    mask = torch.zeros(1, *canvas, dtype=torch.bool)
+    mask[:, y0:y1, x0:x1] = True
+    return mask
 
 
 def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch) -> None:

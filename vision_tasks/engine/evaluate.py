@@ -61,10 +61,14 @@ def score(
                     metric.update(prediction, truth)
             bar.advance(len(batch) + len(batch.failures))
     if len(failures) == len(samples):
-        raise UserError(
-            f"none of {len(samples)} images could be read; the first: {failures[0].path}: {failures[0].reason}"
-        )
+        raise nothing_readable(failures)
     return metric.compute(), failures
+
+
+def nothing_readable(failures: Sequence[Failure]) -> UserError:
+    """The answer to data of which every image fails."""
+    first = failures[0]
+    return UserError(f"none of {len(failures)} images could be read; the first: {first.path}: {first.reason}")
 
 
 def fitted_plans(count: int, canvas: Size, fit: str, batch_size: int) -> list[Plan]:

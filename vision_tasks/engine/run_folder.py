@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -117,17 +117,22 @@ def environment(device: str, precision: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "versions": {name: version(name) for name in ["vision-tasks", *_dependencies()]},
+        "versions": _versions(),
     }
 
 
-def _dependencies() -> Iterator[str]:
-    """The installed packages among those that this project names."""
-    for requirement in requires("vision-tasks") or []:
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        with suppress(PackageNotFoundError):
-            version(name)
-            yield name
+def _versions() -> dict[str, str]:
+    """Of this project and of the packages that it names, as far as they are installed."""
+    with suppress(PackageNotFoundError):
+        named = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in requires("vision-tasks") or []]
+        return {name: found for name in ("vision-tasks", *named) if (found := _version(name))}
+    return {}
+
+
+def _version(name: str) -> str:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return ""
 
 
 def _finite(value: Any) -> Any:

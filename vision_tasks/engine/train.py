@@ -33,7 +33,7 @@ from vision_tasks.device import (
     fabric_for,
     keep_freed_memory,
 )
-from vision_tasks.engine.evaluate import Inference, score
+from vision_tasks.engine.evaluate import Inference, nothing_readable, score
 from vision_tasks.engine.optimisation import (
     WeightMean,
     freeze,
@@ -190,10 +190,7 @@ class Training(Generic[T]):
     def _finish_epoch(self) -> None:
         position, config = self.position, self.config
         if not position.images:
-            first = next(iter(self.failures.values()))
-            raise UserError(
-                f"none of {len(self.data.train)} images could be read; the first: {first.path}: {first.reason}"
-            )
+            raise nothing_readable(list(self.failures.values()))
         line = self._training_record()
         if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
             line |= self._validate()

@@ -97,7 +97,7 @@ def evaluate(
     _introduce(dataset, [] if split in (*dataset.splits, "all") else complete_splits(dataset)[1])
     _require_same_classes(card, dataset)
     folder = None if out is None else _output_folder(Path(out))
-    metrics, failures = score(model, record, samples, card.classes, card.canvas, card.fit, batch_size)
+    metrics, failures = score(model, record, samples, card.classes, card.input, batch_size)
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     for failure in failures:
         say(f"left out, cannot be read: {failure.path}: {failure.reason}")
@@ -132,7 +132,7 @@ def predict(
     found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
     settings = inference.Settings(tuple(formats), Report(conf, max_detections), batch_size)
-    summary = inference.predict(model, record, found, card.classes, card.canvas, card.fit, folder, settings)
+    summary = inference.predict(model, record, found, card.classes, card.input, folder, settings)
     say(
         f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
         f"skipped; wrote {folder / 'predictions.jsonl'}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
+from vision_tasks.types import Bands, InputSpec
 
 Range = tuple[float, float]
 
@@ -32,10 +33,13 @@ class Policy(BaseModel):
     contrast: float = Field(0.0, ge=0, le=1, description="factor about the middle grey drawn from [1 - c, 1 + c]")
     saturation: float = Field(0.0, ge=0, le=1, description="factor about the pixel's grey drawn from [1 - s, 1 + s]")
     hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle, drawn from [-h, h]")
+    grey: float = Field(0.0, ge=0, le=1, description="probability that all colour is taken away")
+    erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is painted over")
+    erase_area: Range = Field((0.02, 0.33), description="share of the canvas that such a rectangle takes")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability that four images share a canvas")
     mosaic_off: int = Field(0, ge=0, description="epochs at the end that are trained without mosaic")
 
-    @field_validator("crop_area", "crop_ratio", "zoom")
+    @field_validator("crop_area", "crop_ratio", "zoom", "erase_area")
     @classmethod
     def _rising(cls, ends: Range | None) -> Range | None:
         if ends is not None and not 0 < ends[0] <= ends[1]:
@@ -62,25 +66,40 @@ class TrainConfig(BaseModel):
     data_format: str | None = Field(None, description="on-disk format, where it should not be recognised")
     model: str
     weights: str = Field("none", description="checkpoint to start from, or none")
-    freeze: Literal["none", "backbone"] = "none"
+    freeze: Literal["none", "backbone"] | Annotated[int, Field(gt=0)] = Field(
+        "none", description="what is held still: none, backbone, or a number of the backbone's first parts"
+    )
+    freeze_epochs: int = Field(0, ge=0, description="epochs at the start in which the backbone is held still")
+    fine_tune_rate: float = Field(0.1, gt=0, description="factor on lr for the epochs after freeze_epochs")
+    probe: bool = Field(False, description="fit the last layer alone, by logistic regression on a still network")
 
     image_size: int = Field(gt=0, description="side of the square canvas in pixels")
     fit: Literal["crop", "letterbox", "stretch"] = Field(
         description="how whole images meet the canvas: crop, letterbox or stretch"
     )
+    bands: tuple[Annotated[int, Field(gt=0)], ...] = Field((), description="bands to read, from 1; empty = RGB")
+    band_range: Range | None = Field(None, description="values of bands that become black and white")
     augment: Policy = Policy()
+
+    loss: str | None = Field(None, description="losses joined by +; None = the model's own")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth that is spread over all classes")
+    class_weights: Literal["none", "auto"] = Field("none", description="auto: rare classes count more in the loss")
 
     max_images: int | None = Field(None, gt=0, description="train on so many images only, drawn by keyed luck")
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    optimiser: Literal["sgd", "adamw"] = "adamw"
+    accumulate: int = Field(1, gt=0, description="batches whose gradients are added up before a step")
+    optimiser: Literal["sgd", "adam", "adamw"] = "adamw"
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
     lr: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; AdamW's first beta")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; first beta of Adam and AdamW")
     weight_decay: float = Field(0.01, ge=0)
     warmup_epochs: float = Field(1.0, ge=0)
+    patience: int = Field(0, ge=0, description="validations without a better score that end the training; 0 = never")
     clip: float = Field(10.0, gt=0, description="largest norm of the whole gradient")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' running mean that is evaluated; 0 = off")
 
+    processes: int = Field(1, gt=0, description="processes that share each batch, one a device")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**63)
@@ -88,8 +107,9 @@ class TrainConfig(BaseModel):
     validate_every: int = Field(1, gt=0, description="epochs between validations; the last one is always validated")
 
     @property
-    def canvas(self) -> tuple[int, int]:
-        return self.image_size, self.image_size
+    def input(self) -> InputSpec:
+        bands = Bands(self.bands, self.band_range) if self.bands else None
+        return InputSpec((self.image_size, self.image_size), self.fit, bands)
 
     def changed(self, **values: Any) -> TrainConfig:
         """A validated copy; a wrong name or value is the user's error."""

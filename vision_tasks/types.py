@@ -290,6 +290,28 @@ class Sample(Generic[T_co]):
         [Size], T_co
     ]  # size of the original -> target in its pixels (B = 1); raises UserError naming a file
     stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
+    pixels: Callable[[], NDArray[np.uint8]] | None = None  # [h,w,3] RGB, where `path` holds many images and not one
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Which bands of a many-band image are read, and which of their values become black and white."""
+
+    numbers: tuple[int, ...]  # of the file, from 1; colour changes touch the first three, as red, green and blue
+    limits: tuple[float, float] | None = None  # None = the range of the file's number type
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an original becomes a network's input: fixed by training, remembered by its checkpoints."""
+
+    canvas: Size
+    fit: str  # how a whole image is brought onto the canvas: crop, letterbox or stretch
+    bands: Bands | None = None  # None = red, green and blue
+
+    @property
+    def channels(self) -> int:
+        return len(self.bands.numbers) if self.bands else 3
 
 
 @dataclass(frozen=True)

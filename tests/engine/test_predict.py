@@ -13,6 +13,7 @@ from tests import factories
 from vision_tasks.augment.plan import Fit
 from vision_tasks.data.decode import read_image
 from vision_tasks.models.checkpoint import load_model, save_model
+from vision_tasks.types import InputSpec
 from vision_tasks.warp import BORDER, warp_into
 
 CASES = {
@@ -28,7 +29,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for task, (name, _, canvas) in CASES.items():
         torch.manual_seed(0)
-        save_model(vt.create_model(name, ("a", "b")), folder / f"{task}.safetensors", canvas, "letterbox")
+        save_model(vt.create_model(name, ("a", "b")), folder / f"{task}.safetensors", InputSpec(canvas, "letterbox"))
     return folder
 
 

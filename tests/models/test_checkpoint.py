@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import load_model, save_model, start_from
 from vision_tasks.models.registry import create_model
+from vision_tasks.types import InputSpec
 
 
 def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
     model = create_model(name, classes)
     for buffer in model.backbone.buffers():  # trained BatchNorm statistics travel, too
         buffer.add_(1)
-    save_model(model, folder / file, (64, 96), "crop")
+    save_model(model, folder / file, InputSpec((64, 96), "crop"))
     return folder / file
 
 
@@ -26,7 +27,7 @@ def test_a_run_folder_gives_its_best_else_its_last(tmp_path: Path) -> None:
     saved(tmp_path, "resnet18", ("c", "d"))
     model, card = load_model(str(tmp_path))
     assert card.classes == model.info.classes == ("c", "d")
-    assert (card.canvas, card.fit, card.code_licence) == ((64, 96), "crop", "BSD-3-Clause")
+    assert (card.input, card.code_licence) == (InputSpec((64, 96), "crop"), "BSD-3-Clause")
     assert not model.training
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors"]
 
@@ -72,11 +73,11 @@ def test_tensors_of_another_model(tmp_path: Path) -> None:
     path = saved(tmp_path, "resnet18", ("a", "b"))
     small = create_model("resnet18", ("a", "b"))
     del small.net.layer4
-    save_model(small, path, (64, 64), "crop")
+    save_model(small, path, InputSpec((64, 64), "crop"))
     with pytest.raises(UserError, match=r"does not hold a resnet18: missing net\.layer4.* and \d+ more"):
         load_model(path)
     small.odd = torch.nn.Linear(1, 1)
-    save_model(small, path, (64, 64), "crop")
+    save_model(small, path, InputSpec((64, 64), "crop"))
     with pytest.raises(UserError, match=r"unknown odd\.bias, odd\.weight"):
         load_model(path)
 

@@ -27,6 +27,7 @@ class Dataset(Generic[T]):
     classes: tuple[str, ...]
     splits: Mapping[str, tuple[Sample[T], ...]]  # by name; the one key "all" where the data has no splits
     flaws: tuple[Flaw, ...] = field(default=())
+    exclusive: bool = True  # False: an image may have several of the classes at once, or none
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_tasks.data.decode import Decoded, DecodeError, read_image
-from vision_tasks.types import Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Region, Sample, Size, T
+from vision_tasks.types import Bands, Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Region, Sample, Size, T
 from vision_tasks.warp import BORDER, Pixels, warp_into
 
 Truth = Literal["canvas", "original", "none"]
@@ -52,6 +52,7 @@ class Loader(Generic[T]):
     plans: Iterable[Plan]
     canvas: Size
     detail: Size
+    bands: Bands | None = None
     truth: Truth = "canvas"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int = 0  # 0 = one a core

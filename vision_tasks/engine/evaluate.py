@@ -17,7 +17,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.tasks.base import Task
-from vision_tasks.types import Batch, Failure, Plan, Sample, Size, T
+from vision_tasks.types import Batch, Failure, InputSpec, Plan, Sample, T
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,16 @@ def score(
     task: Task[T],
     samples: Sequence[Sample[T]],
     classes: Sequence[str],
-    canvas: Size,
-    fit: str,
+    spec: InputSpec,
     batch_size: int,
 ) -> tuple[dict[str, Any], list[Failure]]:
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
     metric = task.metric(classes)
     failures: list[Failure] = []
-    plans = fitted_plans(len(samples), canvas, fit, batch_size)
-    loader = Loader(samples, plans, canvas, detail=canvas, truth="original", device=model.device)
+    plans = fitted_plans(len(samples), spec, batch_size)
+    loader = Loader(
+        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="original", device=model.device
+    )
     with progress("evaluating", len(samples)) as bar:
         for batch in loader:
             failures += batch.failures
@@ -71,9 +72,10 @@ def nothing_readable(failures: Sequence[Failure]) -> UserError:
     return UserError(f"none of {len(failures)} images could be read; the first: {first.path}: {first.reason}")
 
 
-def fitted_plans(count: int, canvas: Size, fit: str, batch_size: int) -> list[Plan]:
+def fitted_plans(count: int, spec: InputSpec, batch_size: int) -> list[Plan]:
     """Plans without luck over samples 0..count-1, in order."""
-    return [fitted(range(start, min(start + batch_size, count)), canvas, fit) for start in range(0, count, batch_size)]
+    starts = range(0, count, batch_size)
+    return [fitted(range(start, min(start + batch_size, count)), spec.canvas, spec.fit) for start in starts]
 
 
 def in_original_pixels(predictions: T, batch: Batch[Any]) -> Iterator[T]:

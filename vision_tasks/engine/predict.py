@@ -19,7 +19,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
 from vision_tasks.tasks.base import Output, Report, Task
-from vision_tasks.types import Batch, Failure, ImageInfo, Sample, Size, T
+from vision_tasks.types import Batch, Failure, ImageInfo, InputSpec, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
 
 
@@ -49,15 +49,16 @@ def predict(
     task: Task[T],
     found: Found,
     classes: Sequence[str],
-    canvas: Size,
-    fit: str,
+    spec: InputSpec,
     out: Path,
     settings: Settings,
 ) -> Summary:
     """Write `predictions.jsonl` and `failures.jsonl` (and drawings) for all images into the folder `out`."""
     samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in found.images]
-    plans = fitted_plans(len(samples), canvas, fit, settings.batch_size)
-    loader = Loader(samples, plans, canvas, detail=canvas, truth="none", device=model.device)
+    plans = fitted_plans(len(samples), spec, settings.batch_size)
+    loader = Loader(
+        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
+    )
     writer = _Writer(task, tuple(classes), out, settings)
     predicted = failed = 0
     with (

@@ -90,7 +90,7 @@ class Training(Generic[T]):
     def __post_init__(self) -> None:
         self.keys = luck.keys(sample.id for sample in self.data.train)
         config = self.config
-        self.planner = Planner(config.augment, config.canvas, config.fit, self.keys, config.seed, config.epochs)
+        self.planner = Planner(config.augment, config.input.canvas, config.fit, self.keys, config.seed, config.epochs)
         self.batches_per_epoch = -(-len(self.data.train) // config.batch_size)
 
     def resume(self) -> None:
@@ -114,8 +114,9 @@ class Training(Generic[T]):
         loader = Loader(
             self.data.train,
             (self.planner.plan(epoch, batch) for batch in batches[self.position.step :]),
-            config.canvas,
-            detail=(round(config.canvas[0] * detail), round(config.canvas[1] * detail)),
+            config.input.canvas,
+            detail=(round(config.image_size * detail), round(config.image_size * detail)),
+            bands=config.input.bands,
             device=self.fabric.device,
         )
         with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
@@ -220,7 +221,7 @@ class Training(Generic[T]):
         model = self.model if self.mean is None else self.mean.model
         inference = Inference(model, self.fabric.device, self.precision)
         scores, failures = score(
-            inference, self.task, self.data.val, self.data.classes, config.canvas, config.fit, 2 * config.batch_size
+            inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size
         )
         for failure in failures:
             self._count_failure(failure)
@@ -230,10 +231,10 @@ class Training(Generic[T]):
         value = line.get(self.task.score)
         config = self.config
         extra = {"epoch": line["epoch"], self.task.score: value if value == value else None}
-        save_model(model, self.folder.last, config.canvas, config.fit, extra)
+        save_model(model, self.folder.last, config.input, extra)
         if value is not None and (value > self.position.best or not self.folder.best.exists()):
             self.position.best = value if value == value else self.position.best
-            save_model(model, self.folder.best, config.canvas, config.fit, extra)
+            save_model(model, self.folder.best, config.input, extra)
 
     def _save_state(self) -> None:
         save_state(self.folder.state, self.position, self.model, self.optimiser, self.mean)
@@ -257,7 +258,7 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
             folder.create()
             write_config(config, folder.config)
             write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
-            card = {"model": config.model, "classes": data.classes, "size": config.canvas, "fit": config.fit}
+            card = {"model": config.model, "classes": data.classes, "size": config.input.canvas, "fit": config.fit}
             write_text(folder.path / "model.json", dumps(card))
         training.run()
 

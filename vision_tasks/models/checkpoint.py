@@ -17,7 +17,7 @@ from vision_tasks.errors import UserError
 from vision_tasks.files import write_tensors
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.registry import create_model, model_entry
-from vision_tasks.types import Size
+from vision_tasks.types import Bands, InputSpec
 
 FORMAT = 1
 KEY = "vision_tasks"  # of our JSON among the file's metadata
@@ -30,19 +30,19 @@ class ModelCard:
 
     name: str
     classes: tuple[str, ...]
-    canvas: Size  # (height, width) it was trained on
-    fit: str  # how an image was brought onto the canvas
+    input: InputSpec  # how images were brought to it
+    exclusive: bool = True  # whether an image has exactly one of the classes
     code_licence: str = ""  # SPDX
     weights_licence: str = ""  # SPDX of the weights it started from
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON values of whoever saved it: scores, recipe, versions
 
 
-def save_model(
-    model: TaskModel[Any], path: Path, canvas: Size, fit: str, extra: Mapping[str, Any] | None = None
-) -> None:
+def save_model(model: TaskModel[Any], path: Path, spec: InputSpec, extra: Mapping[str, Any] | None = None) -> None:
     """Write `model` to `path` in one step: a reader, or a crash, finds the old file or the new one, never a part."""
     info = model.info
-    card = ModelCard(info.name, info.classes, canvas, fit, info.code_licence, info.weights_licence, dict(extra or {}))
+    card = ModelCard(
+        info.name, info.classes, spec, info.exclusive, info.code_licence, info.weights_licence, dict(extra or {})
+    )
     header = {KEY: json.dumps({"format": FORMAT, **asdict(card)})}
     write_tensors(path, model.state_dict(), header)
 
@@ -56,7 +56,7 @@ def load_model(path: Path | str) -> tuple[TaskModel[Any], ModelCard]:
     card = _read_card(file)
     # Initial weights are about to be replaced: drawing them must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
-        model = create_model(card.name, card.classes)
+        model = create_model(card.name, card.classes, channels=card.input.channels, exclusive=card.exclusive)
     model.info = replace(model.info, weights_licence=card.weights_licence)
     tensors = load_file(file)
     _check_tensors(file, card.name, tensors, model.state_dict())
@@ -114,7 +114,14 @@ def _read_card(file: Path) -> ModelCard:
     fields = json.loads(header)
     if fields.pop("format") > FORMAT:
         raise UserError(f"{file} was written by a newer vision-tasks; update it to read this file")
-    return ModelCard(**fields | {"classes": tuple(fields["classes"]), "canvas": tuple(fields["canvas"])})
+    return ModelCard(**fields | {"classes": tuple(fields["classes"]), "input": _input_spec(fields["input"])})
+
+
+def _input_spec(fields: dict[str, Any]) -> InputSpec:
+    bands = fields["bands"]
+    if bands is not None:
+        bands = Bands(tuple(bands["numbers"]), tuple(bands["limits"]) if bands["limits"] else None)
+    return InputSpec(tuple(fields["canvas"]), fields["fit"], bands)
 
 
 def _check_tensors(file: Path, name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
@@ -144,7 +151,9 @@ def _check_backbones(model: TaskModel[Any], source: TaskModel[Any]) -> None:
 def _class_tensors(model: TaskModel[Any]) -> set[str]:
     """Names of the tensors whose shape depends on the number of classes: those that one class more changes."""
     with torch.random.fork_rng(devices=[]):
-        twin = create_model(model.info.name, [str(i) for i in range(len(model.info.classes) + 1)])
+        classes = [str(i) for i in range(len(model.info.classes) + 1)]
+        info = model.info
+        twin = create_model(info.name, classes, channels=info.channels, exclusive=info.exclusive)
     own, other = model.state_dict(), twin.state_dict()
     return own.keys() - set(_fitting(own, other))
 

@@ -32,14 +32,31 @@ class Entry:
     recipe: Mapping[str, Any] = field(default_factory=dict)  # settings in which this family's training differs
 
 
-def create_model(name: str, classes: Sequence[str], weights: Path | str | None = None) -> TaskModel[Any]:
+def create_model(
+    name: str,
+    classes: Sequence[str],
+    weights: Path | str | None = None,
+    *,
+    channels: int = 3,
+    exclusive: bool = True,
+) -> TaskModel[Any]:
     """Build a model for `classes`, in that order; untrained, or started from a checkpoint of this project.
+
+    `channels` are those of its images; not `exclusive` means that an image may have several classes at once.
 
     Raises UserError for unknown names, a missing extra, empty or repeated classes.
     """
     entry, full_name, encoder = _resolve(name)
     _check_classes(classes)
-    info = ModelInfo(full_name, entry.family, tuple(classes), entry.size_multiple, entry.code_licence)
+    info = ModelInfo(
+        full_name,
+        entry.family,
+        tuple(classes),
+        entry.size_multiple,
+        entry.code_licence,
+        channels=channels,
+        exclusive=exclusive,
+    )
     try:
         model = entry.build(info, encoder)
     except ModuleNotFoundError as missing:

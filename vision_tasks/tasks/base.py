@@ -44,3 +44,4 @@ class Task(Generic[T]):
     record: Callable[[T, Output], list[dict[str, Any]]]  # one image's predictions as JSON, files written beside
     draw: Callable[[Pixels, T, Output], Pixels]  # one image's predictions on a copy of it
     recipe: TrainConfig  # defaults of a training
+    several: Task[T] | None = None  # the record for data whose images may have several classes at once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 from typing import Literal
@@ -47,9 +48,30 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return "bf16" if _bf16_convolution_is_faster() else "fp32"
 
 
-def fabric_for(device: torch.device) -> Fabric:
-    """Fabric on one device. Its own mixed precision would convert targets too; `autocast` serves instead."""
-    return Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
+def fabric_for(device: torch.device, processes: int = 1) -> Fabric:
+    """Fabric on one device, or launched on one for each of `processes` (this program starts the others itself).
+
+    Its own mixed precision would convert targets too; `autocast` serves instead.
+    """
+    if processes == 1:
+        fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
+    else:
+        _check_processes(device, processes)
+        fabric = Fabric(accelerator=device.type, devices=processes, strategy="ddp")
+    fabric.launch()
+    return fabric
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks and writes for all that train together; known before they have met."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
+
+
+def _check_processes(device: torch.device, processes: int) -> None:
+    if device.type == "cuda" and (str(device) != "cuda" or processes > torch.cuda.device_count()):
+        raise UserError(
+            f"{processes} processes need --device cuda and a device each; there are {torch.cuda.device_count()}"
+        )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

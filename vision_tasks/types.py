@@ -40,8 +40,14 @@ class Targets(Protocol):
     def blend(self, other: Self, amount: Tensor) -> Self:
         """Follow images mixed as `(1 - amount) * self + amount * other`, `amount` float [B] (mixup)."""
 
+    def erase(self, region: Tensor) -> Self:
+        """What remains where `region` bool [B,H,W], a rectangle, is painted over and nothing takes its place."""
+
     def blank(self, size: Size) -> Self:
         """The same kind of target on empty canvases of `size`: what mosaic pastes onto."""
+
+    def counts(self, num_classes: int) -> Tensor:
+        """How much of each class there is, float32 [K]: images, boxes or pixels."""
 
     def image(self, index: int) -> Self:
         """The target of one image, still as a batch (B = 1)."""
@@ -85,8 +91,15 @@ class Labels:
     def blend(self, other: Labels, amount: Tensor) -> Labels:
         return Labels(torch.lerp(self.weight, other.weight, amount.to(self.weight)[:, None]))
 
+    def erase(self, region: Tensor) -> Labels:
+        """The same: a picture of a cat without its tail is a picture of a cat."""
+        return self
+
     def blank(self, size: Size) -> Labels:
         return Labels(torch.zeros_like(self.weight))
+
+    def counts(self, num_classes: int) -> Tensor:
+        return self.weight.sum(dim=0)
 
     def image(self, index: int) -> Labels:
         return Labels(self.weight[index : index + 1])
@@ -126,16 +139,21 @@ class Boxes:
 
     def paste(self, other: Boxes, region: Tensor) -> Boxes:
         rectangle = _bounding_rectangle(region).to(self.xyxy)[:, None, :]  # [B,1,4]
-        under = self._uncovered(rectangle)
-        over = other._clip(other.xyxy, rectangle)
-        return under._join(over)
+        return self._uncovered(rectangle)._join(other._clip(other.xyxy, rectangle))
 
     def blend(self, other: Boxes, amount: Tensor) -> Boxes:
         """Both images' boxes: each is still to be seen."""
         return self._join(other)
 
+    def erase(self, region: Tensor) -> Boxes:
+        """Boxes shrink to what is in sight, and are dropped where that is too little; see `MIN_VISIBLE`."""
+        return self._uncovered(_bounding_rectangle(region).to(self.xyxy)[:, None, :])
+
     def blank(self, size: Size) -> Boxes:
         return self._rows(slice(0, 0))
+
+    def counts(self, num_classes: int) -> Tensor:
+        return self.label[self.valid].bincount(minlength=num_classes).float()
 
     def above(self, score: float) -> Boxes:
         """Predictions of at least `score`; the others become padding."""
@@ -248,9 +266,16 @@ class Masks:
         index = probability.argmax(dim=1).to(self.index.dtype).masked_fill(ignored, IGNORE)
         return replace(self, index=index, probability=probability)
 
+    def erase(self, region: Tensor) -> Masks:
+        """What nobody can see, nobody can name: IGNORE."""
+        return self.paste(self.blank((region.shape[1], region.shape[2])), region)
+
     def blank(self, size: Size) -> Masks:
         index = torch.full((len(self), *size), IGNORE, dtype=self.index.dtype, device=self.index.device)
         return Masks(index, self.num_classes)
+
+    def counts(self, num_classes: int) -> Tensor:
+        return self.index[self.index != IGNORE].long().bincount(minlength=num_classes).float()
 
     def dense(self) -> Tensor:
         """Probabilities [B,K,H,W]: one-hot where only indices are known, zero where ignored."""
@@ -286,9 +311,9 @@ class Sample(Generic[T_co]):
 
     id: str  # stable and unique in its data set; luck, splits and outputs are keyed by it
     path: Path
-    truth: Callable[
-        [Size], T_co
-    ]  # size of the original -> target in its pixels (B = 1); raises UserError naming a file
+    # Size of the original, or None where nobody has read it -> target in its pixels (B = 1). Raises UserError naming a
+    # file, also where its truth is for another size.
+    truth: Callable[[Size | None], T_co]
     stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
     pixels: Callable[[], NDArray[np.uint8]] | None = None  # [h,w,3] RGB, where `path` holds many images and not one
 
@@ -333,12 +358,13 @@ class Placement(Protocol):
 
 @dataclass(frozen=True)
 class Patch:
-    """One image's part of a canvas: which sample, where it goes, its colours, the region it fills."""
+    """One image's part of a canvas: which sample, where it goes, its colours, the region it fills, what is erased."""
 
     sample: int  # position in the list of samples
     place: Placement
     colour: NDArray[np.float32] | None = None  # [3,4] on RGB in [0,1], affine; None = unchanged
     region: Region | None = None  # None = the whole canvas
+    erase: Region | None = None  # painted over after the image, where it is the only one of its canvas
 
 
 Canvas = tuple[Patch, ...]  # the first patch is the canvas' own sample; mosaic has three more
@@ -358,7 +384,7 @@ class Failure:
 class Batch(Generic[T]):
     """What engines and models work on."""
 
-    images: Tensor  # float32 [B,3,H,W] in [0,1], channels-last
+    images: Tensor  # float32 [B,C,H,W] in [0,1], channels-last; C = 3, RGB, where no bands were asked for
     targets: T | None  # in canvas pixels; None where there is no truth
     originals: tuple[T, ...]  # the truth in original pixels, where it was asked for; else empty
     info: tuple[ImageInfo, ...]

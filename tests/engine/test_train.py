@@ -3,14 +3,16 @@
 import json
 import tomllib
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.utils.class_weight import compute_class_weight
 
 import vision_tasks as vt
 from tests import factories
 from vision_tasks.config import TrainConfig
-from vision_tasks.engine.optimisation import WeightMean, learning_rate
+from vision_tasks.engine.optimisation import WeightMean, balanced_weights
 from vision_tasks.tasks import TASKS
 
 CASES = {
@@ -32,7 +34,7 @@ def train(task, tmp_path, out="run", **options):
 @pytest.mark.parametrize("task", CASES)
 def test_a_run_holds_what_it_promises(task, tmp_path):
     run = train(task, tmp_path)
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.iterdir()} - {"tensorboard"} == {
         "config.toml", "metrics.jsonl", "best.safetensors", "last.safetensors", "last.state", "model.json",
         "environment.json",
     }  # fmt: skip
@@ -167,14 +169,56 @@ def test_the_config_of_a_run_makes_the_same_run(tmp_path):
     assert all(tensor.equal(second[name]) for name, tensor in first.items())
 
 
-def test_learning_rate_warms_up_and_anneals():
-    config = TASKS["classify"].recipe.changed(epochs=10, lr=1.0, warmup_epochs=1.0)
-    rates = [learning_rate(config, step, 10) for step in range(100)]
-    assert rates[:10] == sorted(rates[:10])
-    assert max(rates) == rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert 0.01 <= rates[-1] < 0.02
-    assert rates[55] == pytest.approx(0.505, abs=0.01)
+def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
+    run = train("classify", tmp_path, epochs=30, patience=2, lr=1e-9, warmup_epochs=0.0)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["top1"] for line in lines]
+    assert len(lines) < 30
+    assert max(scores[:-2]) >= max(scores[-2:])
+    assert "stopped early: no better top1 in 2 validations" in capsys.readouterr().err
+    vt.train("classify", resume=run)
+    assert (run / "metrics.jsonl").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
+def test_every_optimiser_resumes(optimiser, tmp_path):
+    """Also where it keeps no momentum, and so no state."""
+    run = train("classify", tmp_path, optimiser=optimiser, momentum=0.0, augment="none")
+    state = (run / "last.state").read_bytes()
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace("epochs = 1", "epochs = 2", 1))
+    vt.train("classify", resume=run)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    assert (run / "last.state").read_bytes() != state
+
+
+def test_balanced_weights_are_scikit_learns(tmp_path):
+    factories.write_folder_per_class(tmp_path / "data", ("a", "b", "c"), per_class=6)
+    for path in sorted((tmp_path / "data" / "train" / "b").iterdir())[2:]:
+        path.unlink()
+    samples = vt.load_dataset("classify", tmp_path / "data").splits["train"]
+    labels = [sample.stratum for sample in samples]
+    expected = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
+    assert balanced_weights(samples, 3).tolist() == pytest.approx(expected.tolist())
+
+
+def test_learning_curves_for_tensorboard(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = train("classify", tmp_path, epochs=2)
+    found = events.EventAccumulator(str(run / "tensorboard")).Reload()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for name in ("loss", "top1", "lr"):
+        curve = [(event.step, event.value) for event in found.Scalars(name)]
+        assert curve == [(line["epoch"], pytest.approx(line[name], rel=1e-6)) for line in lines]
+
+
+def test_a_loss_by_name(tmp_path):
+    run = train("classify", tmp_path, loss="focal+mae", label_smoothing=0.1, class_weights="auto")
+    line = json.loads((run / "metrics.jsonl").read_text())
+    assert {name for name in line if name.startswith("loss_")} == {"loss_focal", "loss_mae"}
+    with pytest.raises(vt.UserError, match="did you mean cross_entropy"):
+        train("classify", tmp_path, "other", loss="cross_entropi")
+    with pytest.raises(vt.UserError, match="losses of its own"):
+        train("detect", tmp_path / "d", loss="focal")
 
 
 def test_mean_of_weights_against_the_formula():

@@ -1,36 +1,56 @@
-"""Optimiser, learning rate and running mean of weights; the rate is a function of the step, so it has no state."""
+"""What is optimised and by what: optimisers, parts that are held still, the running mean of weights, class weights."""
 
 from __future__ import annotations
 
 import copy
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vision_tasks.config import TrainConfig
+from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
+from vision_tasks.types import Sample
 
-_FINAL_SHARE = 0.01  # of the peak learning rate that is left at the end
+
+def held_at(config: TrainConfig, epoch: int) -> str | int:
+    """What is held still in an epoch: `none`, `backbone`, or a number of the backbone's first parts."""
+    return "backbone" if epoch < config.freeze_epochs else config.freeze
 
 
-def freeze(model: TaskModel[Any], what: str) -> None:
-    """Hold the backbone's parameters still (`backbone`) or nothing (`none`)."""
+class Holder:
+    """Holds parts of a model still, parameters and normalisation statistics, and lets them go again."""
+
+    def __init__(self, model: TaskModel[Any]) -> None:
+        self._model = model
+        # Some networks have parameters that never learn; letting go must not wake them.
+        self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def hold(self, what: str | int) -> None:
+        """Set the whole model's parts to learn, and to training mode, except `what`. Raises UserError."""
+        for parameter in self._learning:
+            parameter.requires_grad_(True)
+        self._model.train()
+        for part in _parts(self._model, what):
+            part.requires_grad_(False).eval()
+
+
+def _parts(model: TaskModel[Any], what: str | int) -> list[nn.Module]:
+    if what == "none":
+        return []
     if what == "backbone":
-        model.backbone.requires_grad_(False)
-
-
-def training_mode(model: TaskModel[Any], what_is_frozen: str) -> None:
-    """Training mode, except that a frozen backbone keeps its normalisation statistics too."""
-    model.train()
-    if what_is_frozen == "backbone":
-        model.backbone.eval()
+        return [model.backbone]
+    learning = [part for part in model.backbone.children() if any(True for _ in part.parameters())]
+    if int(what) > len(learning):
+        raise UserError(f"--freeze {what}: the backbone of {model.info.name} has {len(learning)} parts")
+    return learning[: int(what)]
 
 
 def make_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """SGD with Nesterov momentum or AdamW; biases and normalisation parameters are not decayed."""
+    """SGD with Nesterov momentum, Adam or AdamW; biases and normalisation parameters are not decayed."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -40,22 +60,18 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     if config.optimiser == "sgd":
         nesterov = config.momentum > 0
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
+    kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
-def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth (Loshchilov and Hutter, SGDR, 2017)."""
-    warmup = config.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return config.lr * (step + 1) / (warmup + 1)
-    total = max(1.0, config.epochs * steps_per_epoch - warmup)
-    share = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))
-    return config.lr * (_FINAL_SHARE + (1 - _FINAL_SHARE) * share)
+def balanced_weights(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
+    """A weight for each class [K], inversely proportional to how often it occurs; 1 on average over what occurs.
 
-
-def set_learning_rate(optimiser: Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+    scikit-learn's "balanced": total / (K * count). A class that never occurs has no influence; it weighs 1.
+    """
+    counts = sum((sample.truth(None).counts(num_classes) for sample in samples), torch.zeros(num_classes))
+    weight = counts.sum() / (num_classes * counts.clamp(min=1))
+    return torch.where(counts > 0, weight, 1.0)
 
 
 class WeightMean:

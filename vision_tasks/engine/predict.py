@@ -127,5 +127,5 @@ def _upright(info: ImageInfo) -> Pixels:
     return pixels
 
 
-def _no_truth(size: Size) -> Never:
+def _no_truth(size: Size | None) -> Never:
     raise AssertionError("prediction reads no truth")

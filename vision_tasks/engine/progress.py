@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from vision_tasks.device import is_first_process
+
 _SECONDS_BETWEEN_LINES = 20.0
 
 
 def say(text: str) -> None:
     """One line to the user; progress and remarks go to stderr, so that stdout holds results only."""
-    print(text, file=sys.stderr, flush=True)
+    if is_first_process():
+        print(text, file=sys.stderr, flush=True)
 
 
 class Bar:
@@ -45,7 +48,7 @@ class Bar:
 def progress(what: str, total: int | None) -> Iterator[Bar]:
     """A bar for `total` items (None = not known) that goes away when its block ends."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or not is_first_process():
         yield Bar(what, total, None)
         return
     columns = (

@@ -28,6 +28,7 @@ class Position:
     epoch: int = 0
     step: int = 0  # within the epoch
     best: float = float("-inf")
+    stale: int = 0  # validations since the best
     images: int = 0  # trained on in this epoch
     seconds: float = 0.0  # spent training in this epoch
     waited: float = 0.0  # of these, waiting for data

@@ -12,13 +12,10 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, Generic
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
-from numpy.typing import NDArray
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
-from torch.optim import Optimizer
 
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
@@ -33,17 +30,14 @@ from vision_tasks.device import (
     fabric_for,
     keep_freed_memory,
 )
+from vision_tasks.engine.batching import Part, cut, steps_per_epoch
 from vision_tasks.engine.evaluate import Inference, nothing_readable, score
-from vision_tasks.engine.optimisation import (
-    WeightMean,
-    freeze,
-    learning_rate,
-    make_optimiser,
-    set_learning_rate,
-    training_mode,
-)
+from vision_tasks.engine.optimisation import Holder, WeightMean, balanced_weights, held_at, make_optimiser
+from vision_tasks.engine.probe import fit_last_layer
 from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, environment
+from vision_tasks.engine.scalars import Scalars
+from vision_tasks.engine.schedule import pace, set_pace
 from vision_tasks.engine.state import Position, load_state, save_state
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
@@ -61,6 +55,7 @@ class TrainingData(Generic[T]):
     train: Sequence[Sample[T]]
     val: Sequence[Sample[T]]
     classes: tuple[str, ...]
+    exclusive: bool = True
 
     def limited(self, config: TrainConfig) -> TrainingData[T]:
         """With at most the configured number of training samples, drawn by keyed luck."""
@@ -81,39 +76,68 @@ class Training(Generic[T]):
     fabric: Fabric
     precision: Precision
     model: TaskModel[T]
+    holder: Holder
     module: _FabricModule  # the model as Fabric wraps it for the devices
-    optimiser: Optimizer
+    optimiser: _FabricOptimizer
     mean: WeightMean | None
+    scalars: Scalars
     position: Position = field(default_factory=Position)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.held = held_at(self.config, 0)
         self.keys = luck.keys(sample.id for sample in self.data.train)
         config = self.config
         self.planner = Planner(config.augment, config.input.canvas, config.fit, self.keys, config.seed, config.epochs)
-        self.batches_per_epoch = -(-len(self.data.train) // config.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(self.data.train), config.batch_size, config.accumulate)
+
+    @property
+    def is_first(self) -> bool:
+        """Of the processes that train together, the one that validates and writes."""
+        return self.fabric.global_rank == 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or the score has not become better for too long."""
+        patience = self.config.patience
+        return self.position.epoch >= self.config.epochs or 0 < patience <= self.position.stale
 
     def resume(self) -> None:
         """Go back to the last saved state of the run folder."""
-        self.position = load_state(self.folder.state, self.model, self.optimiser, self.mean)
-        self.folder.keep_metrics_before(self.position.epoch)
+        self.position = load_state(self.folder.state, self.model, self.optimiser.optimizer, self.mean)
         self.failures = {str(failure.path): failure for failure in self.folder.read_failures()}
+        if self.is_first:
+            self.folder.keep_metrics_before(self.position.epoch)
 
     def run(self) -> None:
-        """Train from the current position to the last epoch."""
-        while self.position.epoch < self.config.epochs:
+        """Train from the current position to the end."""
+        if self.config.probe and not self.is_over:
+            self._probe()
+        while not self.is_over:
             self._train_epoch()
             self._finish_epoch()
+        if self.position.epoch < self.config.epochs:
+            say(f"stopped early: no better {self.task.score} in {self.position.stale} validations")
+
+    def _probe(self) -> None:
+        """Instead of all epochs: the last layer is fitted to what the still network makes of the images."""
+        started = time.perf_counter()
+        images, failures = fit_last_layer(self._inference(self.model), self.data.train, self.config)
+        for failure in failures:
+            self._count_failure(failure)
+        self.position = replace(self.position, images=images, seconds=time.perf_counter() - started)
+        self.position.epoch = self.config.epochs - 1
+        self._finish_epoch()
 
     def _train_epoch(self) -> None:
         epoch, config = self.position.epoch, self.config
-        training_mode(self.model, config.freeze)
+        self._hold(epoch)
         self.model.anneal(epoch / config.epochs)
-        batches = self._batches(epoch)
+        parts = self._parts(epoch)
         detail = config.augment.largest_zoom()
         loader = Loader(
             self.data.train,
-            (self.planner.plan(epoch, batch) for batch in batches[self.position.step :]),
+            (self.planner.plan(epoch, part.samples) for part in parts[self.position.step :]),
             config.input.canvas,
             detail=(round(config.image_size * detail), round(config.image_size * detail)),
             bands=config.input.bands,
@@ -122,41 +146,63 @@ class Training(Generic[T]):
         with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
             bar.advance(self.position.images)
             asked = time.perf_counter()
-            for batch in loader:
+            for part, batch in zip(parts[self.position.step :], loader, strict=True):
                 arrived = time.perf_counter()
-                self._step(batch, bar)
+                self._learn(part, batch, bar)
                 self.position.waited += arrived - asked
                 self.position.seconds += time.perf_counter() - asked
                 self.position.step += 1
-                if self.position.step % config.save_steps == 0 and self.position.step < len(batches):
-                    self._save_state()
+                self._save_now_and_then(part, last=self.position.step == len(parts))
                 asked = time.perf_counter()
 
-    def _batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Positions of the samples of each batch: shuffled, and as equal in number as can be."""
-        order = luck.order(self.config.seed, "order", epoch, self.keys)
-        return np.array_split(order, self.batches_per_epoch)
+    def _hold(self, epoch: int) -> None:
+        """Hold still what this epoch does not train; where that changes, Fabric must wrap the model anew."""
+        what = held_at(self.config, epoch)
+        self.holder.hold(what)
+        if what != self.held:
+            say(f"all of {self.model.info.name} learns from now on, {self.config.fine_tune_rate:g} times as fast")
+            self.held, self.module = what, self.fabric.setup_module(self.model)
 
-    def _step(self, batch: Batch[T], bar: Bar) -> None:
+    def _parts(self, epoch: int) -> list[Part]:
+        """This process' parts of the epoch: shuffled by keyed luck."""
+        config, fabric = self.config, self.fabric
+        order = luck.order(config.seed, "order", epoch, self.keys)
+        return cut(order, config.batch_size, config.accumulate, fabric.world_size, fabric.global_rank)
+
+    def _learn(self, part: Part, batch: Batch[T], bar: Bar) -> None:
+        """Gradients of one part, and a step if it is a step's last."""
         for failure in batch.failures:
             self._count_failure(failure)
-        if not len(batch) or batch.targets is None:
-            return
-        epoch, step = self.position.epoch, self.position.step
-        # Dropout and proposal sampling draw from torch's own stream: it starts anew, keyed, at every step.
-        torch.manual_seed(luck.key(f"{self.config.seed}/step/{epoch}/{step}") >> 1)
-        done = epoch * self.batches_per_epoch + step
-        set_learning_rate(self.optimiser, learning_rate(self.config, done, self.batches_per_epoch))
-        losses = self._losses(batch.images, batch.targets)
-        loss = torch.stack(list(losses.values())).sum()
-        self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.module, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
+        done = self.position.epoch * self.steps_per_epoch + self.position.step // self.config.accumulate
+        if len(batch) and batch.targets is not None:
+            self._add_gradients(part, batch.images, batch.targets, bar)
+        elif self.fabric.world_size > 1:
+            raise UserError(f"no image of a process' part of a batch could be read: {batch.failures[0].path}")
+        if part.ends_step and any(parameter.grad is not None for parameter in self.model.parameters()):
+            self._move(done)
+
+    def _add_gradients(self, part: Part, images: Tensor, targets: T, bar: Bar) -> None:
+        fabric, position = self.fabric, self.position
+        # Dropout and proposal sampling draw from torch's own stream: it starts anew, keyed, at every part.
+        who = f"/{fabric.global_rank}" if fabric.global_rank else ""
+        torch.manual_seed(luck.key(f"{self.config.seed}/step/{position.epoch}/{position.step}{who}") >> 1)
+        losses = self._losses(images, targets)
+        # Fabric takes the mean over processes; each image shall count the same, wherever it is.
+        weight = part.share * fabric.world_size
+        with fabric.no_backward_sync(self.module, enabled=not part.ends_step):
+            fabric.backward(torch.stack(list(losses.values())).sum() * weight)
+        self._count(losses, len(images))
+        bar.advance(len(images), f"loss {sum(loss.item() for loss in losses.values()):.3f}")
+
+    def _move(self, done: int) -> None:
+        """One step of the optimiser, the `done`-th of the training, counted from 0."""
+        set_pace(self.optimiser.optimizer, pace(self.config, done, self.steps_per_epoch))
+        clip = self.config.clip
+        self.fabric.clip_gradients(self.module, self.optimiser, max_norm=clip, error_if_nonfinite=False)
         self.optimiser.step()
         self.optimiser.zero_grad()
         if self.mean is not None:
             self.mean.update(self.model, done)
-        self._count(losses, len(batch))
-        bar.advance(len(batch), f"loss {loss.item():.3f}")
 
     def _losses(self, images: Tensor, targets: T) -> dict[str, Tensor]:
         with autocast(self.fabric.device, self.precision):
@@ -172,21 +218,30 @@ class Training(Generic[T]):
         return losses
 
     def _count(self, losses: dict[str, Tensor], images: int) -> None:
+        """Add to the epoch's sums, over all processes."""
         position = self.position
-        position.images += images
-        for name, value in losses.items():
-            position.losses[name] = position.losses.get(name, 0.0) + value.item() * images
+        own = torch.stack([loss.detach() for loss in losses.values()]).double() * images
+        sums: list[float] = self._sum_over_processes(torch.cat([own, own.new_tensor([images])])).tolist()
+        position.images += round(sums[-1])
+        for name, value in zip(losses, sums, strict=False):
+            position.losses[name] = position.losses.get(name, 0.0) + value
         if not all(isfinite(total) for total in position.losses.values()):
             raise UserError(
                 f"the loss is no longer finite in epoch {position.epoch + 1}, step {position.step + 1}; "
                 f"try a smaller --lr than {self.config.lr:g}. The last saved state is untouched"
             )
 
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
+        total = self.fabric.all_reduce(values, reduce_op="sum")
+        assert isinstance(total, Tensor)  # as what went in
+        return total
+
     def _count_failure(self, failure: Failure) -> None:
         if str(failure.path) not in self.failures:
             self.failures[str(failure.path)] = failure
             say(f"left out, cannot be read: {failure.path}: {failure.reason}")
-            self.folder.write_failures(self.failures.values())
+            if self.is_first:
+                self.folder.write_failures(self.failures.values())
 
     def _finish_epoch(self) -> None:
         position, config = self.position, self.config
@@ -194,13 +249,15 @@ class Training(Generic[T]):
             raise nothing_readable(list(self.failures.values()))
         line = self._training_record()
         if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
-            line |= self._validate()
-        evaluated = self.mean.model if self.mean is not None else self.model
-        self._save_model(evaluated, line)
+            # One process validates: so it needs no cutting and is the same for any number of them.
+            line |= self.fabric.broadcast(self._validate() if self.is_first else {})
+        self._save_models(line)
         say(_summary(line, config.epochs, self.task.headline))
-        self.position = Position(epoch=position.epoch + 1, best=position.best)
+        self.position = Position(epoch=position.epoch + 1, best=position.best, stale=position.stale)
         # In this order: a crash between the two repeats the epoch, with equal bits, and replaces its line.
-        self.folder.append_metrics(line)
+        if self.is_first:
+            self.folder.append_metrics(line)
+            self.scalars.write(line)
         self._save_state()
 
     def _training_record(self) -> dict[str, Any]:
@@ -208,7 +265,7 @@ class Training(Generic[T]):
         losses = {name: total / position.images for name, total in position.losses.items()}
         return {
             "epoch": position.epoch,
-            "loss": sum(losses.values()),
+            "loss": sum(losses.values()) if losses else None,
             **{f"loss_{name}": value for name, value in losses.items()},
             "lr": self.optimiser.param_groups[0]["lr"],
             "train_images": position.images,
@@ -218,26 +275,40 @@ class Training(Generic[T]):
 
     def _validate(self) -> dict[str, Any]:
         config = self.config
-        model = self.model if self.mean is None else self.mean.model
-        inference = Inference(model, self.fabric.device, self.precision)
+        inference = self._inference(self.model if self.mean is None else self.mean.model)
         scores, failures = score(
             inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size
         )
         for failure in failures:
             self._count_failure(failure)
-        return {name: value for name, value in scores.items() if name != "per_class"}
+        return {name: value for name, value in scores.items() if isinstance(value, int | float)}
 
-    def _save_model(self, model: TaskModel[T], line: dict[str, Any]) -> None:
-        value = line.get(self.task.score)
-        config = self.config
+    def _inference(self, model: TaskModel[T]) -> Inference[T]:
+        return Inference(model, self.fabric.device, self.precision)
+
+    def _save_models(self, line: dict[str, Any]) -> None:
+        """`last`, and `best` if its score is; a training that was never scored has its last as its best."""
+        value, position = line.get(self.task.score), self.position
+        is_best = value is not None and (value > position.best or not self.folder.best.exists())
+        if value is not None:
+            position.stale = 0 if value > position.best else position.stale + 1
+            position.best = max(position.best, value) if value == value else position.best
+        if not self.is_first:
+            return
+        model = self.model if self.mean is None else self.mean.model
         extra = {"epoch": line["epoch"], self.task.score: value if value == value else None}
-        save_model(model, self.folder.last, config.input, extra)
-        if value is not None and (value > self.position.best or not self.folder.best.exists()):
-            self.position.best = value if value == value else self.position.best
-            save_model(model, self.folder.best, config.input, extra)
+        for path in (self.folder.last, self.folder.best) if is_best else (self.folder.last,):
+            save_model(model, path, self.config.input, extra)
+
+    def _save_now_and_then(self, part: Part, last: bool) -> None:
+        """Within an epoch; only between steps, when no gradients are pending."""
+        steps = self.position.step // self.config.accumulate
+        if part.ends_step and not last and steps % self.config.save_steps == 0:
+            self._save_state()
 
     def _save_state(self) -> None:
-        save_state(self.folder.state, self.position, self.model, self.optimiser, self.mean)
+        if self.is_first:
+            save_state(self.folder.state, self.position, self.model, self.optimiser.optimizer, self.mean)
 
 
 def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingData[T], resume: bool) -> None:
@@ -251,16 +322,22 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
             f"training {config.model} on {describe(device)} in {precision}: "
             f"{len(data.train)} images, {len(data.val)} for validation"
         )
-        training = _set_up(task, config, folder, data, fabric_for(device), precision, resume)
+        training = _set_up(task, config, folder, data, fabric_for(device, config.processes), precision, resume)
         if resume:
             training.resume()
-        else:
-            folder.create()
-            write_config(config, folder.config)
-            write_text(folder.path / "environment.json", dumps(environment(describe(device), precision)))
-            card = {"model": config.model, "classes": data.classes, "size": config.input.canvas, "fit": config.fit}
-            write_text(folder.path / "model.json", dumps(card))
+        elif training.is_first:
+            _begin(folder, config, data.classes, describe(device), precision)
         training.run()
+        training.scalars.close()
+
+
+def _begin(folder: RunFolder, config: TrainConfig, classes: tuple[str, ...], device: str, precision: Precision) -> None:
+    """Make the run folder and store what is known before the first step."""
+    folder.create()
+    write_config(config, folder.config)
+    write_text(folder.path / "environment.json", dumps(environment(device, precision)))
+    card = {"model": config.model, "classes": classes, "size": config.input.canvas, "fit": config.fit}
+    write_text(folder.path / "model.json", dumps(card))
 
 
 def _set_up(
@@ -273,15 +350,28 @@ def _set_up(
     resume: bool,
 ) -> Training[T]:
     torch.manual_seed(config.seed)
-    model: TaskModel[T] = create_model(config.model, data.classes)
+    model = _make_model(config, data, resume)
+    holder = Holder(model)
+    # A backbone that is let go later has its place in the optimiser from the start.
+    holder.hold(config.freeze)
+    optimiser = make_optimiser(model, config)
+    holder.hold(held_at(config, 0))
+    model.to(memory_format=torch.channels_last)
+    module, wrapped = fabric.setup(model, optimiser)
+    mean = WeightMean(model, config.ema) if config.ema else None
+    scalars = Scalars(folder.path)
+    return Training(task, config, folder, data, fabric, precision, model, holder, module, wrapped, mean, scalars)
+
+
+def _make_model(config: TrainConfig, data: TrainingData[T], resume: bool) -> TaskModel[T]:
+    channels = config.input.channels
+    model: TaskModel[T] = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive)
     check_canvas(model, config.image_size)
+    weight = balanced_weights(data.train, len(data.classes)) if config.class_weights == "auto" else None
+    model.learn_by(config.loss.split("+") if config.loss else (), config.label_smoothing, weight)
     if config.weights != "none" and not resume:
         say(start_from(model, config.weights))
-    freeze(model, config.freeze)
-    model.to(memory_format=torch.channels_last)
-    module, optimiser = fabric.setup(model, make_optimiser(model, config))
-    mean = WeightMean(model, config.ema) if config.ema else None
-    return Training(task, config, folder, data, fabric, precision, model, module, optimiser, mean)
+    return model
 
 
 def check_canvas(model: TaskModel[Any], image_size: int) -> None:
@@ -293,6 +383,7 @@ def check_canvas(model: TaskModel[Any], image_size: int) -> None:
 
 
 def _summary(line: dict[str, Any], epochs: int, headline: Sequence[str]) -> str:
-    scores = "".join(f", {name} {line[name]:.4f}" for name in headline if name in line)
+    loss = "" if line["loss"] is None else f" loss {line['loss']:.4f},"
+    scores = "".join(f" {name} {line[name]:.4f}," for name in headline if name in line)
     speed = f"{line['train_images_per_second']:.1f} images/s, waited for data {line['data_wait']:.0%}"
-    return f"epoch {line['epoch'] + 1}/{epochs}: loss {line['loss']:.4f}{scores} ({speed})"
+    return f"epoch {line['epoch'] + 1}/{epochs}:{loss}{scores} ({speed})".replace(", (", " (")

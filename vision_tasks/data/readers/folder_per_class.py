@@ -93,7 +93,7 @@ def _samples(root: Path, folder: Path, listing: Listing, label: Mapping[str, int
     return tuple(samples)
 
 
-def _truth(label: int, num_classes: int, size: Size) -> Labels:
+def _truth(label: int, num_classes: int, size: Size | None) -> Labels:
     return Labels.one_hot(label, num_classes)
 
 

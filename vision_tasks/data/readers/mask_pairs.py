@@ -117,9 +117,9 @@ def _pairs(folder: Path) -> Pairs:
     return [(image_folder / name, mask_folder / masks[stem]) for stem, name in images.items()]
 
 
-def _truth(path: Path, classes: tuple[str, ...], table: NDArray[np.uint8], size: Size) -> Masks:
+def _truth(path: Path, classes: tuple[str, ...], table: NDArray[np.uint8], size: Size | None) -> Masks:
     raw = _pixel_values(path)
-    if raw.shape != size:
+    if size and raw.shape != size:
         raise UserError(
             f"{path}: is {raw.shape[1]}x{raw.shape[0]} pixels, but its image is {size[1]}x{size[0]}; mend one of them"
         )

@@ -75,8 +75,8 @@ def _read(root: Path) -> Dataset[Boxes]:
     return Dataset(root, READER.format, classes, splits, tuple(flaws))
 
 
-def _truth(annotation: _Annotation, xyxy: NDArray[np.float32], label: NDArray[np.int64], size: Size) -> Boxes:
-    if annotation.size and annotation.size != size:
+def _truth(annotation: _Annotation, xyxy: NDArray[np.float32], label: NDArray[np.int64], size: Size | None) -> Boxes:
+    if size and annotation.size and annotation.size != size:
         said, seen = (f"{width}x{height}" for height, width in (annotation.size, size))
         raise UserError(f"{annotation.path}: is for an image of {said}, but the image is {seen}; mend one of them")
     return Boxes.single(torch.from_numpy(xyxy.copy()), torch.from_numpy(label.copy()))

@@ -1,0 +1,42 @@
+"""Processes that share each batch learn what one process learns from it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from tests import factories
+
+
+def train(tmp_path, out, *options):
+    command = [sys.executable, "-m", "vision_tasks.cli", "classify", "train", "--data", tmp_path / "data",
+               "--model", "mnist_cnn", "--epochs", "2", "--batch-size", "8", "--device", "cpu", "--lr", "0.01",
+               "--precision", "fp32", "--out", tmp_path / out, *options]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = (tmp_path / out / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines], load_file(tmp_path / out / "last.safetensors"), result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(tmp_path):
+    """No batch normalisation, so the same global batch gives the same loss and gradients, to rounding."""
+    factories.write_folder_per_class(tmp_path / "data", ("a", "b", "c"), per_class=9)
+    one, alone, _ = train(tmp_path, "one")
+    two, shared, said = train(tmp_path, "two", "--set", "processes=2")
+    for expected, found in zip(one, two, strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert found["train_images"] == expected["train_images"] == 27
+        assert found["top1"] == pytest.approx(expected["top1"], abs=1 / 27 + 1e-6)
+    assert all((tensor - alone[name]).abs().max() < 1e-3 for name, tensor in shared.items())
+    assert said.count("epoch 1/2:") == 1, "more than one process spoke"
+
+
+@pytest.mark.slow
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    factories.write_folder_per_class(tmp_path / "data", ("a", "b", "c"), per_class=9)
+    _, whole, _ = train(tmp_path, "whole", "--set", "optimiser=sgd")
+    _, added, _ = train(tmp_path, "added", "--set", "optimiser=sgd", "--batch-size", "2", "--set", "accumulate=4")
+    assert all((tensor - whole[name]).abs().max() < 1e-5 for name, tensor in added.items())

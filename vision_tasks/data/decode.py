@@ -1,7 +1,14 @@
-"""From a file to RGB pixels: no more of them than needed, whatever the format, or a reason why not.
+"""From a file to RGB pixels, or to chosen bands: no more than needed, whatever the format, or a reason why not.
 
 OpenCV decodes JPEG and PNG, Pillow reads every header and decodes all other formats; each is the other's fallback.
 An EXIF orientation is not applied to pixels: it is a matrix like any other step, and the one warp applies it.
+
+What becomes of more than 8 bits: 16-bit values are scaled by the range of their type (0..65535), also where all of them
+are small, so that images stay comparable and 12-bit data is dark; `--band-range 0,4095` is the remedy. 32-bit and
+floating grey is scaled by the image's own maximum beyond 65535, or where it is 255 at most.
+
+Bands, in contrast, are values as they are stored: of a TIFF those of its samples (a palette's are indices), of other
+files the channels grey, grey and alpha, RGB or RGBA (palettes and CMYK are RGB); see `bands.to_bytes` for their range.
 """
 
 from __future__ import annotations
@@ -11,13 +18,18 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from vision_tasks.data.bands import to_bytes
+from vision_tasks.data.geotiff import Tags, read_tags, read_values
+from vision_tasks.data.unreadable import DecodeError as DecodeError
 from vision_tasks.geometry import affine, scale
-from vision_tasks.types import Matrix, Size
+from vision_tasks.types import Bands, Matrix, Size
 from vision_tasks.warp import Pixels
 
 MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse larger images before decoding them
@@ -26,19 +38,18 @@ MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse lar
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 _ORIENTATION_TAG = 0x0112
+_BITS_TAG = 258  # BitsPerSample of TIFF
+_MOST_CHANNELS = 4  # RGB and alpha; a file with more has no colours that are meant to be seen
+_CHOOSE = "choose them by --bands 4,3,2 or --bands all"
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
 _MARGIN = 1.5
-
-
-class DecodeError(Exception):
-    """A file that is not a readable image; the message is the reason, without the file's name."""
 
 
 @dataclass(frozen=True)
 class Decoded:
     """An image as its decoder left it, and the way to its original pixels."""
 
-    pixels: Pixels  # uint8 [h,w,3] RGB, in the file's own orientation
+    pixels: Pixels  # uint8 [h,w,3] RGB, or [h,w,C] chosen bands, in the file's own orientation
     size: Size  # of the original, after EXIF rotation
     to_original: Matrix  # decoded px -> original px
     reduction: int = 1  # 1, 2, 4 or 8: how far the decoder shrank it
@@ -53,23 +64,68 @@ class _Header:
     body: int  # where the pixel data may start in the file
 
 
-def read_image(path: Path, detail: Size | None = None) -> Decoded:
-    """Decode `path` to RGB; `detail` is the coarsest size that will do. Raises DecodeError."""
+def read_image(path: Path, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
+    """Decode `path` to RGB, or to `bands`; `detail` is the coarsest size that will do.
+
+    Raises DecodeError, and UserError where bands need a package that isn't installed.
+    """
+    return decode(_read_bytes(path), detail, bands)
+
+
+def count_bands(path: Path) -> int:
+    """How many bands an image file has, by its header. Raises DecodeError."""
+    data = _read_bytes(path)
+    tags = read_tags(data)
+    return tags.bands if tags else _count_channels(_read_header(data).mode)
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DecodeError(error.strerror or str(error)) from error
-    return decode(data, detail)
 
 
-def decode(data: bytes, detail: Size | None = None) -> Decoded:
-    """Decode an image file's bytes to RGB; `detail` is the coarsest size that will do. Raises DecodeError."""
+def decode(data: bytes, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
+    """Decode an image file's bytes to RGB, or to `bands`; `detail` is the coarsest size that will do.
+
+    Raises what `read_image` raises.
+    """
+    tags = read_tags(data)
+    if bands:
+        return _decode_tiff_bands(data, tags, bands) if tags else _decode_channels(data, bands)
+    if tags and tags.bands > _MOST_CHANNELS:
+        raise DecodeError(f"has {tags.bands} bands; {_CHOOSE}")
     header = _read_header(data)
     reduction = reduction_for(header.size, detail) if header.format in ("JPEG", "MPO") and detail else 1
     pixels, reduction = _decode_pixels(data, header, reduction)
     to_file = scale(reduction, reduction)
     oriented, size = _orientation(header.orientation, header.size)
     return Decoded(pixels, size, oriented @ to_file, reduction)
+
+
+def _decode_tiff_bands(data: bytes, tags: Tags, bands: Bands) -> Decoded:
+    _require_bands(bands, tags.bands)
+    _require_small(tags.size, len(bands.numbers))
+    pixels = to_bytes(read_values(data, bands.numbers), bands.limits)
+    to_original, size = _orientation(tags.orientation, tags.size)
+    return Decoded(pixels, size, to_original)
+
+
+def _decode_channels(data: bytes, bands: Bands) -> Decoded:
+    """Bands of a file that isn't a TIFF are its channels."""
+    header = _read_header(data)
+    _require_bands(bands, _count_channels(header.mode))
+    values = _read_channels(data, header)
+    pixels = to_bytes(values[..., [number - 1 for number in bands.numbers]], bands.limits)
+    to_original, size = _orientation(header.orientation, header.size)
+    return Decoded(pixels, size, to_original)
+
+
+def _require_bands(bands: Bands, there: int) -> None:
+    wrong = [number for number in bands.numbers if number > there]
+    if wrong:
+        raise DecodeError(f"has no band {wrong[0]}: it has {there} band{'s' if there > 1 else ''}")
 
 
 def reduction_for(size: Size, detail: Size) -> int:
@@ -94,13 +150,14 @@ def _read_header(data: bytes) -> _Header:
         body = stream.tell()
         orientation = _read_orientation(image, data)
     except UnidentifiedImageError as error:
+        if tags := read_tags(data):
+            raise DecodeError(f"a TIFF of {tags.bands} bands that aren't colours as usual; {_CHOOSE}") from error
         raise DecodeError("not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
         raise DecodeError(_too_large()) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
         raise DecodeError(f"damaged: {error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise DecodeError(_too_large())
+    _require_small((image.height, image.width))
     return _Header(image.format or "", image.mode, (image.height, image.width), orientation, body)
 
 
@@ -110,6 +167,12 @@ def _read_orientation(image: Image.Image, data: bytes) -> int:
         return 1
     orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     return orientation if orientation in range(1, 9) else 1
+
+
+def _require_small(size: Size, channels: int = 3) -> None:
+    """Refuse images of more than MAX_PIXELS; of many bands, every three count as one image's."""
+    if size[0] * size[1] * -(-channels // 3) > MAX_PIXELS:
+        raise DecodeError(_too_large())
 
 
 def _too_large() -> str:
@@ -173,18 +236,59 @@ def _decode_pillow(data: bytes) -> Pixels | None:
     try:
         image = Image.open(io.BytesIO(data))
         if image.mode.startswith("I") or image.mode == "F":
-            return _grey_to_rgb(np.asarray(image))
+            return np.repeat(_grey(np.asarray(image), _widened_top(image))[..., None], 3, axis=-1)
         return np.array(image.convert("RGB"))
     except Exception:  # damaged data raises many kinds; OpenCV gets its chance, then the caller gives the reason
         return None
 
 
-def _grey_to_rgb(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixels:
-    """16-bit, 32-bit and floating grey to 8 bits: by the type's range up to 16 bits, by the image's own beyond."""
-    values = values.astype(np.float64)
-    top = 65535.0 if values.max(initial=0) > 255 and values.max() <= 65535 else max(1.0, float(values.max(initial=0)))
-    grey = np.rint(values.clip(0, top) * (255 / top)).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1)
+def _widened_top(image: Image.Image) -> int | None:
+    """White, where Pillow keeps 16 bits in 32: in PPM files, and in TIFFs with a sign (negative values are black)."""
+    if image.format == "PPM":
+        return 65535
+    return 32767 if image.mode == "I" and 16 in getattr(image, "tag_v2", {}).get(_BITS_TAG, ()) else None
+
+
+def _grey(values: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
+    """16-bit, 32-bit and floating grey as bytes: by the type's range up to 16 bits, by the image's own beyond."""
+    if values.dtype.itemsize == 2:
+        return to_bytes(values)
+    largest = float(values.max(initial=0))
+    return to_bytes(values, (0, top or (65535 if 255 < largest <= 65535 else max(1, largest))))
+
+
+def _count_channels(mode: str) -> int:
+    """How many bands an image of Pillow's `mode` has; what is stored as neither grey nor RGB is read as RGB."""
+    return {"L": 1, "LA": 2, "RGBA": 4, "F": 1}.get(mode, 1 if mode.startswith("I") else 3)
+
+
+def _read_channels(data: bytes, header: _Header) -> NDArray[Any]:
+    """The channels [h,w,C] as they are stored, in their number type."""
+    _require_end(data, header)
+    count = _count_channels(header.mode)
+    deep = header.format == "PNG" and data[24] == 16  # bits a channel, of which Pillow would drop half
+    if count == 3 and not deep:
+        return _decode_pixels(data, header, 1)[0]
+    values = _deep_png(data, count) if deep else _pillow_channels(data)
+    if values is None:
+        raise DecodeError(f"damaged {header.format} data")
+    return values if values.ndim == 3 else values[..., None]
+
+
+def _deep_png(data: bytes, count: int) -> NDArray[Any] | None:
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    order = {1: [0], 2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[count]  # OpenCV's is blue, green, red, alpha
+    return values if values is None or values.ndim == 2 else values[..., order]
+
+
+def _pillow_channels(data: bytes) -> NDArray[Any] | None:
+    try:
+        return np.array(Image.open(io.BytesIO(data)))
+    except Exception:  # damaged data raises many kinds
+        return None
 
 
 def _orientation(code: int, size: Size) -> tuple[Matrix, Size]:

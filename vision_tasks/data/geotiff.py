@@ -1,0 +1,69 @@
+"""TIFF files of any number of bands: what their tags say, and their values through rasterio (the extra `geo`).
+
+rasterio is loaded when the first bands are asked for. GDAL sees nothing but the bytes it is given, and only its TIFF
+driver may look at them: no file beside the image, no network and no virtual format can come in.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from vision_tasks.data.unreadable import DecodeError
+from vision_tasks.errors import UserError
+from vision_tasks.types import Size
+
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
+_WIDTH, _HEIGHT, _ORIENTATION, _SAMPLES = 256, 257, 274, 277  # TIFF 6.0, section 8
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What the first page of a TIFF says about itself."""
+
+    size: Size
+    bands: int
+    orientation: int  # 1..8, as in EXIF
+
+
+def read_tags(data: bytes) -> Tags | None:
+    """The tags of the first page; None if `data` is no TIFF. Raises DecodeError if they are damaged."""
+    if not data.startswith(_SIGNATURES):
+        return None
+    try:
+        directory = ImageFileDirectory_v2(data[:16] if data[2:4] in (b"+\0", b"\0+") else data[:8])
+        stream = io.BytesIO(data)
+        stream.seek(directory.next)
+        directory.load(stream)
+        size = int(directory[_HEIGHT]), int(directory[_WIDTH])
+        bands = int(directory.get(_SAMPLES, 1))
+    except Exception as error:  # damaged tags raise many kinds
+        raise DecodeError(f"damaged TIFF header: {error}") from error
+    orientation = directory.get(_ORIENTATION, 1)
+    return Tags(size, bands, orientation if orientation in range(1, 9) else 1)
+
+
+def read_values(data: bytes, numbers: Sequence[int]) -> NDArray[Any]:
+    """The bands `numbers` (from 1) of a TIFF as they are stored, [h,w,C].
+
+    Raises DecodeError for damaged data, and UserError where rasterio isn't installed.
+    """
+    try:
+        import rasterio
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    except ImportError as error:
+        raise UserError("TIFF bands are read by rasterio: pip install 'vision-tasks[geo]'") from error
+    # For good, and not for this block: a context manager would not be thread-safe.
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    try:
+        with rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as tiff:
+            return np.moveaxis(tiff.read(list(numbers)), 0, -1)
+    except RasterioError as error:
+        raise DecodeError(f"damaged TIFF data: {error.__cause__ or error}") from error

@@ -1,0 +1,5 @@
+"""The one way in which an image fails: a reason, for whoever lists the files that could not be read."""
+
+
+class DecodeError(Exception):
+    """A file that is not a readable image; the message is the reason, without the file's name."""

@@ -5,12 +5,14 @@ The filter is the triangle, widened by the factor of shrinking (Pillow's antiali
 canvas pixel belongs to the image if its centre maps inside it; there the edge pixels are continued, elsewhere is
 border.
 
-- `warp_into` is the CPU path (OpenCV): a prefilter of matched variance, then bilinear sampling.
+- `warp_into` is the CPU path (OpenCV): a prefilter of matched variance, then bilinear sampling. Images may have any
+  number of channels C, which are all sampled alike.
 - `warp_reference` is the definition, in float64 and plain torch; slow, for tests and for the CUDA twin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import sqrt
 from typing import Any
@@ -26,9 +28,10 @@ from vision_tasks.sampling import source_points
 from vision_tasks.types import Matrix, Region, Size
 
 BORDER = 114  # grey level around images, as in the YOLO family's letterbox
+_TOGETHER = (1, 3, 4)  # channels that OpenCV samples exactly: others on a grid of 1/32 px, and more than 128 not at all
 _WIDEST_KERNEL = 4.0  # beyond this much shrinking, whole blocks are averaged first
 
-Pixels = NDArray[np.uint8]  # [H,W,3] RGB
+Pixels = NDArray[np.uint8]  # [H,W,C]; the first three channels are RGB, fewer are greys
 
 
 def warp_into(
@@ -39,10 +42,12 @@ def warp_into(
     colour: NDArray[np.float32] | None = None,
     reduction: int = 1,
 ) -> None:
-    """Sample `source` [h,w,3] into the `region` of `canvas` [H,W,3]; `matrix` maps source px -> canvas px.
+    """Sample `source` [h,w,C] into the `region` of `canvas` [H,W,C]; `matrix` maps source px -> canvas px.
 
-    `colour` [3,4] is applied to RGB in [0,1]. `reduction` says how far a decoder has shrunk the source already, so that
-    its own low-pass counts towards the antialiasing. The canvas outside the region and the image keeps its pixels.
+    `colour` [3,4] is applied to RGB in [0,1], the first three channels; further ones keep their values. Where there are
+    fewer, each is a grey: brightness and contrast change it as they change a grey pixel, hue and saturation do not.
+    `reduction` says how far a decoder has shrunk the source already, so that its own low-pass counts towards the
+    antialiasing. The canvas outside the region and the image keeps its pixels.
     """
     region = region or (0, 0, canvas.shape[1], canvas.shape[0])
     x0, y0, x1, y1 = footprint(source.shape[:2], matrix, region)
@@ -90,6 +95,28 @@ def _sample(source: Pixels, matrix: Matrix, size: Size, reduction: int) -> Pixel
     steps = np.hypot(inverse[:2, 0], inverse[:2, 1])  # source px per canvas px, along source x and y
     source, origin = _needed(source, inverse, size, margin=int(max(steps)) + 3)
     matrix = matrix @ translate(*origin)
+    channels = source.shape[2]
+    if channels in _TOGETHER:
+        return _sample_group(source, matrix, size, steps, reduction)
+    filled = np.empty((*size, channels), np.uint8)
+    for group in _groups(channels):
+        part = np.ascontiguousarray(source[..., group])
+        filled[..., group] = _sample_group(part, matrix, size, steps, reduction)
+    return filled
+
+
+def _groups(channels: int) -> Iterator[slice]:
+    """Slices of `_TOGETHER` channels that make up all."""
+    start = 0
+    while start < channels:
+        end = start + max(count for count in _TOGETHER if count <= channels - start)
+        yield slice(start, end)
+        start = end
+
+
+def _sample_group(source: Pixels, matrix: Matrix, size: Size, steps: NDArray[np.float64], reduction: int) -> Pixels:
+    """`source` [h,w,C] of `_TOGETHER` channels -> [H,W,C]; it steps over `steps` (x, y) source px per canvas px."""
+    shape = (*size, source.shape[2])  # OpenCV drops the last axis of one channel
     block = (max(1, int(steps[0] / _WIDEST_KERNEL)), max(1, int(steps[1] / _WIDEST_KERNEL)))
     if max(block) > 1:
         source = _average_blocks(source, block)
@@ -98,11 +125,12 @@ def _sample(source: Pixels, matrix: Matrix, size: Size, reduction: int) -> Pixel
     if max(spread) > 0.01:
         source = _blur(source, spread)
     if is_axis_aligned(matrix) and (box := _whole_pixel_box(matrix, size, source.shape[:2])) is not None:
-        return _resize(source, box, matrix, size)
+        return _resize(source, box, matrix, size).reshape(shape)
     # OpenCV counts from pixel centres, this project from pixel edges.
     centres = translate(-0.5, -0.5) @ matrix @ translate(0.5, 0.5)
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    return _bytes(cv2.warpAffine(source, centres[:2], (size[1], size[0]), flags=flags, borderMode=border))
+    filled = cv2.warpAffine(source, centres[:2], (size[1], size[0]), flags=flags, borderMode=border)
+    return _bytes(filled).reshape(shape)
 
 
 def _whole_pixel_box(matrix: Matrix, size: Size, source: Size) -> Region | None:
@@ -174,7 +202,18 @@ def _kernel(centivariance: int) -> NDArray[np.float32]:
 
 
 def _recolour(pixels: Pixels, colour: NDArray[np.float32]) -> Pixels:
-    return _bytes(cv2.transform(pixels, colour * np.array([1, 1, 1, 255], np.float32)))
+    """`pixels` [H,W,C] in new colours; see `warp_into` for what that means where C is not 3."""
+    colour = colour * np.array([1, 1, 1, 255], np.float32)
+    channels = pixels.shape[2]
+    if channels < 3:
+        # Greys stay grey under every colour step, so each row of the matrix says the same of them.
+        gain, offset = colour[:, :3].sum(axis=1).mean(), colour[:, 3].mean()
+        each = np.hstack([gain * np.eye(channels), np.full((channels, 1), offset)])
+        return _bytes(cv2.transform(pixels, each)).reshape(pixels.shape)
+    if channels == 3:
+        return _bytes(cv2.transform(pixels, colour))
+    rgb = _bytes(cv2.transform(np.ascontiguousarray(pixels[..., :3]), colour))
+    return np.concatenate([rgb, pixels[..., 3:]], axis=2)
 
 
 def _inside(source: Size, matrix: Matrix, size: Size) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Photometric steps as matrices: brightness, contrast, saturation and hue are affine in RGB, so they are one matrix.
+"""Photometric steps as matrices: brightness, contrast, saturation, hue and grey are affine in RGB: together one matrix.
 
 A colour matrix is [3,4] and maps (R, G, B, 1) with values in [0,1] to (R, G, B). Every function is vectorised: a factor
-for each image [B] gives a matrix for each image [B,4,4], to be composed by `@` like geometry.
+for each image [B] gives a matrix for each image [B,4,4], to be composed by `@` like geometry. Values are clipped to
+[0,1] once, after all steps. Every step keeps greys grey.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def hue(turns: Factors) -> Colours:
     rotation[:, 1, 1] = rotation[:, 2, 2] = np.cos(angle)
     rotation[:, 1, 2], rotation[:, 2, 1] = -np.sin(angle), np.sin(angle)
     return _affine(np.linalg.inv(_YIQ) @ rotation @ _YIQ)
+
+
+def grey(chosen: NDArray[np.bool_]) -> Colours:
+    """Replace every pixel by its luma in the chosen [B] images."""
+    return saturation(np.where(chosen, 0.0, 1.0))
 
 
 def _affine(linear: NDArray[np.float64], offset: NDArray[np.float64] | None = None) -> Colours:

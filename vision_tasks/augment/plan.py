@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from vision_tasks import luck
 from vision_tasks.augment import colour
+from vision_tasks.augment.erase import rectangles
 from vision_tasks.augment.mosaic import MosaicTile, mosaic_tiles
 from vision_tasks.config import Policy, Range
 from vision_tasks.geometry import affines, centred, crop, fit_rule, translate
-from vision_tasks.types import Canvas, Matrix, Patch, Placement, Plan, Size
+from vision_tasks.types import Canvas, Matrix, Patch, Placement, Plan, Region, Size
 
 Draws = NDArray[np.float64]  # in [0,1), [B,...]
 
@@ -93,13 +94,17 @@ class Planner:
         changes = self._changes(policy, epoch, samples)
         bases = self._bases(policy, epoch, samples)
         colours = self._colours(policy, epoch, samples)
+        erased = self._erased(policy, epoch, samples)
         return [
-            (Patch(sample, Moved(base, change), tint),)
-            for sample, base, change, tint in zip(samples.tolist(), bases, changes, colours, strict=True)
+            (Patch(sample, Moved(base, change), tint, erase=hole),)
+            for sample, base, change, tint, hole in zip(samples.tolist(), bases, changes, colours, erased, strict=True)
         ]
 
     def _shared(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Canvas]:
-        """Mosaic: each sample in the first quadrant with three others drawn by its own luck."""
+        """Mosaic: each sample in the first quadrant with three others drawn by its own luck.
+
+        Nothing is erased: where tiles meet, enough is hidden already.
+        """
         partners = (self._draw("partners", epoch, samples, 3) * len(self.keys)).astype(np.int64)
         members = np.concatenate([samples[:, None], partners], axis=1)  # [B,4]
         layout = self._draw("layout", epoch, samples, 5)
@@ -147,17 +152,32 @@ class Planner:
     def _colours(
         self, policy: Policy, epoch: int, samples: NDArray[np.int64]
     ) -> list[NDArray[np.float32]] | list[None]:
-        """Colour matrices [3,4], or None for all where the policy leaves colours alone."""
-        if not (policy.brightness or policy.contrast or policy.saturation or policy.hue):
+        """Colour matrices [3,4], or None for all where the policy leaves colours alone.
+
+        The steps in their order: brightness, contrast, saturation, hue, grey.
+        """
+        if not (policy.brightness or policy.contrast or policy.saturation or policy.hue or policy.grey):
             return [None] * len(samples)
-        draws = self._draw("colour", epoch, samples, 4)
+        draws = self._draw("colour", epoch, samples, 5)
         matrices = (
-            colour.hue(_around(draws[:, 0], policy.hue))
+            colour.grey(draws[:, 4] < policy.grey)
+            @ colour.hue(_around(draws[:, 0], policy.hue))
             @ colour.saturation(1 + _around(draws[:, 1], policy.saturation))
             @ colour.contrast(1 + _around(draws[:, 2], policy.contrast))
             @ colour.brightness(1 + _around(draws[:, 3], policy.brightness))
         )
         return list(matrices[:, :3].astype(np.float32))
+
+    def _erased(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Region | None]:
+        """The rectangle of each canvas that is painted over, if any."""
+        if not policy.erase:
+            return [None] * len(samples)
+        draws = self._draw("erase", epoch, samples, 5)
+        regions = rectangles(draws[:, 1:], self.canvas, policy.erase_area).tolist()
+        return [
+            (x0, y0, x1, y1) if draw < policy.erase else None
+            for draw, (x0, y0, x1, y1) in zip(draws[:, 0], regions, strict=True)
+        ]
 
     def _draw(self, purpose: str, epoch: int, samples: NDArray[np.int64], count: int) -> Draws:
         return luck.uniform(self.seed, purpose, epoch, self.keys[samples], count)

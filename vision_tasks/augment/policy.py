@@ -1,4 +1,10 @@
-"""Named strengths of augmentation: none, light (flips only), default, strong; each around a recipe's own policy."""
+"""Named strengths of augmentation, each around a recipe's own policy.
+
+- none: the picture as it is.
+- light: the recipe's flips and nothing else.
+- default: what the recipe says.
+- strong: more of everything, see `_stronger`.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +16,19 @@ STRENGTHS = ("none", "light", "default", "strong")
 
 
 def strength(name: str, default: Policy) -> Policy:
-    """A policy by its name on the command line, around a recipe's own default."""
+    """A policy by its name on the command line, around a recipe's own default. Raises UserError."""
     if name not in STRENGTHS:
         raise unknown_name("augmentation", name, STRENGTHS)
-    light = default.model_copy(
-        update={"crop_area": None, "rotate": 0.0, "shear": 0.0, "zoom": (1.0, 1.0), "shift": 0.0, "mosaic": 0.0}
-        | {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    )
+    light = Policy(flip_x=default.flip_x, flip_y=default.flip_y)
     return {"none": NONE, "light": light, "default": default, "strong": _stronger(default)}[name]
 
 
 def _stronger(policy: Policy) -> Policy:
-    """More of everything that costs no meaning; flips stay what the recipe says of them."""
+    """More of everything that costs no meaning; flips stay what the recipe says of them.
+
+    What a recipe leaves alone altogether may carry meaning: only a policy that changes saturation gets grey pictures,
+    and only one that crops, whose truth thus holds for a part of the picture, gets erased rectangles.
+    """
     low, high = policy.zoom
     area = policy.crop_area and (policy.crop_area[0] / 2, policy.crop_area[1])
     return policy.model_copy(
@@ -35,5 +42,7 @@ def _stronger(policy: Policy) -> Policy:
             "contrast": min(1.0, policy.contrast + 0.2),
             "saturation": min(1.0, policy.saturation + 0.2),
             "hue": min(0.5, policy.hue + 0.02),
+            "grey": max(policy.grey, 0.1) if policy.saturation else policy.grey,
+            "erase": max(policy.erase, 0.25) if policy.crop_area else policy.erase,
         }
     )

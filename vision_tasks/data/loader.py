@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.decode import Decoded, DecodeError, read_image
 from vision_tasks.types import Bands, Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Region, Sample, Size, T
 from vision_tasks.warp import BORDER, Pixels, warp_into
@@ -44,8 +45,9 @@ class Loader(Generic[T]):
     """Iterates over batches, in the order of their plans.
 
     `truth` says which targets are made: "canvas" follows the images (training), "original" stays in original pixels
-    (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. Files
-    that cannot be read have no row in their batch and are listed in its `failures`; other errors are raised.
+    (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. `bands`
+    are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read have no
+    row in their batch and are listed in its `failures`; other errors are raised.
     """
 
     samples: Sequence[Sample[T]]
@@ -74,7 +76,7 @@ class Loader(Generic[T]):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _submit(self, pool: ThreadPoolExecutor, plan: Plan) -> tuple[Tensor, list[Future[list[_Row[T]]]]]:
-        shape = (len(plan), *self.canvas, 3)
+        shape = (len(plan), *self.canvas, len(self.bands.numbers) if self.bands else 3)
         if self.device.type == "cuda":
             buffer = torch.empty(shape, dtype=torch.uint8, pin_memory=True)  # the copy carries bytes, not floats
         else:
@@ -123,7 +125,7 @@ class Loader(Generic[T]):
         for position, patch in enumerate(canvas):
             sample = self.samples[patch.sample]
             try:
-                decoded = read_image(sample.path, self.detail)
+                decoded = self._read(sample)
             except (DecodeError, MemoryError) as error:
                 failures.append(Failure(sample.id, sample.path, str(error) or "too large for this machine's memory"))
                 if position == 0:
@@ -131,10 +133,22 @@ class Loader(Generic[T]):
                 continue
             matrix = patch.place(decoded.size)
             _paint_patch(pixels, decoded, matrix, patch)
+            if patch.erase:
+                x0, y0, x1, y1 = patch.erase
+                pixels[y0:y1, x0:x1] = BORDER
             target = self._follow(target, sample, patch, decoded.size, matrix)
             if position == 0:
                 info = ImageInfo(sample.id, sample.path, decoded.size, matrix)
         return _Row(info, target, tuple(failures))
+
+    def _read(self, sample: Sample[T]) -> Decoded:
+        """The image of `sample`. Raises what `read_image` raises, and what its `pixels` do."""
+        if sample.pixels is None:
+            return read_image(sample.path, self.detail, self.bands)
+        pixels = sample.pixels()
+        if self.bands:
+            pixels = _chosen(pixels, self.bands)
+        return Decoded(pixels, (pixels.shape[0], pixels.shape[1]), np.eye(3))
 
     def _follow(self, target: T | None, sample: Sample[T], patch: Patch, size: Size, matrix: Matrix) -> T | None:
         """The canvas' target with this patch's truth added."""
@@ -144,10 +158,19 @@ class Loader(Generic[T]):
         if self.truth == "original":
             return truth
         warped = truth.warp(torch.from_numpy(matrix)[None], self.canvas)
+        if patch.erase:
+            warped = warped.erase(_mask(patch.erase, self.canvas))
         if patch.region is None:
             return warped
         under = warped.blank(self.canvas) if target is None else target
         return under.paste(warped, _mask(patch.region, self.canvas))
+
+
+def _chosen(pixels: Pixels, bands: Bands) -> Pixels:
+    """Bands of an image [h,w,3] that is in memory already. Raises DecodeError."""
+    if max(bands.numbers) > pixels.shape[2]:
+        raise DecodeError(f"has no band {max(bands.numbers)}: it has {pixels.shape[2]} bands")
+    return to_bytes(pixels[..., [number - 1 for number in bands.numbers]], bands.limits)
 
 
 def _mask(region: Region, canvas: Size) -> Tensor:
@@ -164,6 +187,6 @@ def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch)
 
 
 def _to_network(buffer: Tensor, device: torch.device) -> Tensor:
-    """[B,H,W,3], bytes or floats in [0,1] -> float32 [B,3,H,W] in [0,1], channels-last, on `device`."""
+    """[B,H,W,C], bytes or floats in [0,1] -> float32 [B,C,H,W] in [0,1], channels-last, on `device`."""
     images = buffer.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return images if images.is_floating_point() else images.float() * float(_UNIT)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 from vision_tasks.metrics.classification import ClassificationMetric
@@ -56,6 +56,15 @@ def test_equals_sklearn(case: tuple[torch.Tensor, torch.Tensor]) -> None:
             assert row[name] == pytest.approx(values[i], abs=1e-12, nan_ok=True)
 
 
+def test_confusion_is_sklearns_with_truth_in_rows(case: tuple[torch.Tensor, torch.Tensor]) -> None:
+    probability, label = case
+    classes = probability.shape[1]
+    expected = confusion_matrix(label, probability.argmax(dim=1), labels=range(classes))
+    confusion = np.array(scores(probability, label.tolist())["confusion"])
+    np.testing.assert_array_equal(confusion[:, :classes], expected)
+    assert not confusion[:, classes].any()
+
+
 def test_a_class_that_is_only_predicted_pulls_macro_f1_down_and_an_absent_one_does_not() -> None:
     probability = torch.eye(4)[[0, 0, 1, 2]]
     result = scores(probability, [0, 0, 1, 1])  # class 2 is only predicted, class 3 occurs nowhere
@@ -83,6 +92,14 @@ def test_calibration_error_by_hand_at_the_ends_of_the_range() -> None:
 def test_a_prediction_that_is_not_finite_is_never_right() -> None:
     result = scores(torch.tensor([[math.nan] * 6, [math.inf, 0, 0, 0, 0, 0]]), [0, 0])
     assert (result["top1"], result["top5"], result["macro_f1"], result["ece"]) == (0, 0, 0, 0)
+    assert result["confusion"][0] == [0, 0, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("truth", [[1.0, 1, 0], [0.9, 0.1, 0], [0, 0, 0], [0.5, 0, 0], [2, -1, 0]])
+def test_truth_must_be_one_class(truth: list[float]) -> None:
+    metric = ClassificationMetric(["a", "b", "c"])
+    with pytest.raises(ValueError, match="one-hot truth is needed"):
+        metric.update(Labels.one_hot(0, 3), Labels(torch.tensor([truth])))
 
 
 def test_without_images_every_score_is_undefined() -> None:

@@ -10,10 +10,14 @@ T_contra = TypeVar("T_contra", bound=Targets, contravariant=True)
 
 
 class Metric(Protocol[T_contra]):
-    """Accumulates predictions against truth; holds no images and, but for boxes, no predictions."""
+    """Accumulates predictions against truth; holds no images, and no more of predictions than its docstring says."""
 
     def update(self, prediction: T_contra, truth: T_contra) -> None:
         """Count one image: both B = 1, both in the original's pixels, on the CPU."""
 
-    def compute(self) -> dict[str, Any]:
-        """Scores by name in [0, 1] (nan where undefined), `images`, and `per_class` {class: {score: value}}."""
+    def compute(self, intervals: bool = True) -> dict[str, Any]:
+        """Scores by name in [0, 1] (nan where undefined), `images`, and `per_class` {class: {score: value}}.
+
+        With `intervals`, where the metric has them, also `<score>_ci`: [low, high], see `metrics/bootstrap.py`. Without
+        them it is faster, for scores that nobody reads but a training.
+        """

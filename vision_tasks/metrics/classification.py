@@ -9,20 +9,34 @@
   predicted counts 0.
 - `ece`: expected calibration error of the highest probability, 15 equal bins (k/15, (k+1)/15]. Guo et al., On
   Calibration of Modern Neural Networks, ICML 2017, section 2.
-- A prediction that isn't finite is wrong, has confidence 0 and is no class's prediction.
+- `confusion`: images by truth (rows) and prediction (columns), [K][K+1].
+- A prediction that isn't finite is wrong, has confidence 0 and is no class's prediction: the confusion matrix counts it
+  in its last column, so that each row sums up to the images of its class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks.metrics.bootstrap import Scores, estimate, sums_by
+from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import Labels
 
 BINS = 15
+
+
+class _Images(NamedTuple):
+    """What is known of n images, a column each."""
+
+    label: NDArray[np.int64]  # [n]
+    predicted: NDArray[np.int64]  # [n], K for a prediction that isn't finite
+    rank: NDArray[np.int64]  # [n] of the label; 0 is the best
+    confidence: Array  # [n]
 
 
 class ClassificationMetric:
@@ -33,63 +47,82 @@ class ClassificationMetric:
         self._records: list[tuple[int, int, int, float]] = []  # label, predicted class, rank of the label, confidence
 
     def update(self, prediction: Labels, truth: Labels) -> None:
-        """Count one image: probabilities [1,K] against one-hot truth [1,K]."""
-        probability = prediction.weight[0].double().numpy()
-        label = int(truth.weight[0].argmax())
+        """Count one image: probabilities [1,K] against one-hot truth [1,K]; ValueError for other truth."""
+        probability = prediction.weight.double().numpy()[0]
+        label = _only_class(truth.weight.numpy()[0])
         if not np.isfinite(probability).all():
             nothing = len(self._classes)
             self._records.append((label, nothing, nothing, 0.0))
             return
         predicted = int(probability.argmax())
         own = probability[label]
-        rank = int((probability > own).sum() + (probability[:label] == own).sum())
+        rank = np.count_nonzero(probability > own) + np.count_nonzero(probability[:label] == own)
         self._records.append((label, predicted, rank, float(probability[predicted])))
 
-    def compute(self) -> dict[str, Any]:
-        """`top1`, `accuracy`, `top5`, `macro_f1`, `ece` (all nan without images), `images`, `per_class`.
+    def compute(self, intervals: bool = True) -> dict[str, Any]:
+        """`top1`, `accuracy`, `top5`, `macro_f1`, `ece` (all nan without images), their `_ci`, and more.
 
-        Per class: `precision` (nan if never predicted), `recall` (nan without images), `f1` (nan without either),
-        `images`.
+        That is `images`, `confusion` (a list of rows) and `per_class`: `precision` (nan if never predicted), `recall`
+        (nan without images), `f1` (nan without either), `images`.
         """
+        images, count = self._images(), len(self._classes)
+        confusion = np.bincount(images.label * (count + 1) + images.predicted, minlength=count * (count + 1))
+        confusion = confusion.reshape(count, count + 1)
+        return {
+            **estimate(len(images.label), partial(_scores, images, count), intervals),
+            "images": len(images.label),
+            "confusion": confusion.tolist(),
+            "per_class": self._per_class(confusion),
+        }
+
+    def _images(self) -> _Images:
         columns = np.array(self._records, dtype=np.float64).reshape(-1, 4)
         label, predicted, rank = columns[:, :3].astype(np.int64).T
-        per_class = _per_class(label, predicted, len(self._classes))
-        top1 = _mean(rank == 0)
-        return {
-            "top1": top1,
-            "accuracy": top1,
-            "top5": _mean(rank < 5),
-            "macro_f1": _mean(per_class["f1"][~np.isnan(per_class["f1"])]),
-            "ece": _calibration_error(columns[:, 3], rank == 0),
-            "images": len(label),
-            "per_class": {
-                name: {score: values[i].item() for score, values in per_class.items()}
-                for i, name in enumerate(self._classes)
-            },
-        }
+        return _Images(label, predicted, rank, columns[:, 3])
 
-
-def _per_class(label: NDArray[np.int64], predicted: NDArray[np.int64], count: int) -> dict[str, NDArray[Any]]:
-    """Each score as an array [K]."""
-    images = np.bincount(label, minlength=count)
-    claims = np.bincount(predicted, minlength=count + 1)[:count]
-    right = np.bincount(label[label == predicted], minlength=count)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is nan: undefined, and meant
-        return {
-            "precision": right / claims,
-            "recall": right / images,
-            "f1": 2 * right / (claims + images),
+    def _per_class(self, confusion: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+        right, images, claims = np.diagonal(confusion), confusion.sum(axis=1), confusion[:, :-1].sum(axis=0)
+        columns = {
+            "precision": ratio(right, claims),
+            "recall": ratio(right, images),
+            "f1": ratio(2 * right, claims + images),
             "images": images,
         }
+        return {
+            name: {score: values[i].item() for score, values in columns.items()} for i, name in enumerate(self._classes)
+        }
 
 
-def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    if not len(confidence):
-        return float("nan")
-    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gap = np.bincount(bins, weights=right - confidence, minlength=BINS)
-    return float(np.abs(gap).sum() / len(confidence))
+def _only_class(truth: NDArray[np.float32]) -> int:
+    label = int(truth.argmax())
+    if truth[label] != 1 or np.count_nonzero(truth) != 1:
+        raise ValueError(f"one-hot truth is needed, with 1 for the image's only class; got {truth.tolist()}")
+    return label
 
 
-def _mean(values: NDArray[Any]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _scores(images: _Images, classes: int, draws: Array) -> Scores:
+    """The headline scores [R] when each image counts as often as `draws` [R,n] says."""
+    total = draws.sum(axis=1)
+    top1 = ratio(draws @ (images.rank == 0), total)
+    return {
+        "top1": top1,
+        "accuracy": top1,
+        "top5": ratio(draws @ (images.rank < 5), total),
+        "macro_f1": _macro_f1(images, classes, draws),
+        "ece": ratio(_calibration_gaps(images, draws), total),
+    }
+
+
+def _macro_f1(images: _Images, classes: int, draws: Array) -> Array:
+    truth = sums_by(draws, images.label, classes)
+    claims = sums_by(draws, images.predicted, classes + 1)[:, :-1]
+    hit = images.label == images.predicted
+    right = sums_by(draws[:, hit], images.label[hit], classes)
+    return mean_of_defined(ratio(2 * right, truth + claims))
+
+
+def _calibration_gaps(images: _Images, draws: Array) -> Array:
+    """Over bins, the sum of |right - confidence|, not yet divided by the number of images."""
+    bins = np.clip(np.ceil(images.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    gap = (images.rank == 0) - images.confidence
+    return np.asarray(np.abs(sums_by(draws, bins, BINS, gap)).sum(axis=1))

@@ -46,8 +46,11 @@ class DetectionMetric:
         self._truth.append(_rows(truth, truth.crowd.double().numpy(), self._images))
         self._predictions.append(_rows(prediction, prediction.score.double().numpy(), self._images))
 
-    def compute(self) -> dict[str, Any]:
-        """The scores named above, `images`, and per class `map`, `map_50` and `boxes` (of truth, without crowds)."""
+    def compute(self, intervals: bool = True) -> dict[str, Any]:
+        """The scores named above, `images`, and per class `map`, `map_50` and `boxes` (of truth, without crowds).
+
+        There are no intervals yet.
+        """
         truth, predictions = _joined(self._truth), _joined(self._predictions)
         precision, recall = _coco(self._images, len(self._classes), truth, predictions)
         by_class = precision[:, :, :, _ALL, _LIMIT_100]  # [10,101,K]

@@ -4,7 +4,8 @@ A class has its own colour and kind of shape (disc, rectangle, triangle), so sma
 The same arguments give the same files. `splits=()` writes data without splits, which is returned under "all".
 """
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -159,3 +160,12 @@ def save(path: Path, image: Image) -> None:
     """RGB or one channel, in the format of the extension."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
+
+
+def write_table(path: Path, labels: Mapping[str, str], images: bool = True) -> None:
+    """A CSV of the columns path and label, and the images that it lists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("path", "label"), *labels.items()])
+    for number, name in enumerate(labels if images else ()):
+        save(path.parent / name, texture((8, 8), np.random.default_rng(number)))

@@ -35,7 +35,7 @@ def test_opens_what_a_reader_recognises(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_no_data_set_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         open_dataset(tmp_path / "missing", READERS)
     (tmp_path / "file.jpg").touch()
     with pytest.raises(UserError, match="is a file"):

@@ -28,11 +28,12 @@ _WITHOUT_VAL = {"train": 0.9, "val": 0.1}
 
 
 def open_dataset(path: Path, readers: Sequence[Reader[T]], data_format: str | None = None) -> Dataset[T]:
-    """The data set in folder `path`, by the first of `readers` that recognises it or by the one named `data_format`.
+    """The data set in `path`, by the first of `readers` that recognises it or by the one named `data_format`.
 
-    Raises UserError if the folder is missing, empty or of none of the formats, and what the reader raises.
+    `path` is a folder, or a file where a reader takes files. Raises UserError if it is missing, empty or of none of
+    the formats, and what the reader raises.
     """
-    _check_folder(path)
+    _check_path(path)
     by_name = {reader.format: reader for reader in readers}
     if data_format is not None and data_format not in by_name:
         raise unknown_name("data format", data_format, by_name)
@@ -40,16 +41,16 @@ def open_dataset(path: Path, readers: Sequence[Reader[T]], data_format: str | No
     for reader in candidates:
         if reader.recognises(path):
             return reader.read(path)
+    if path.is_file():
+        raise UserError(f"{path}: is a file; --data takes the data set's folder")
     layouts = "; ".join(f"{reader.format}: {reader.looks_like}" for reader in candidates)
     raise UserError(f"{path}: is not laid out in a way that is known here; expected {layouts}")
 
 
-def _check_folder(path: Path) -> None:
+def _check_path(path: Path) -> None:
     if not path.exists():
-        raise UserError(f"{path}: no such folder; check --data")
-    if not path.is_dir():
-        raise UserError(f"{path}: is a file; --data takes the data set's folder")
-    if not any(path.iterdir()):
+        raise UserError(f"{path}: no such file or folder; check --data")
+    if path.is_dir() and not any(path.iterdir()):
         raise UserError(f"{path}: the folder is empty; check --data")
 
 

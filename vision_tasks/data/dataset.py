@@ -1,4 +1,4 @@
-"""What a reader makes of a folder: samples in splits, classes, and everything it found wrong on the way."""
+"""What a reader makes of a folder or a file: samples in splits, classes, and everything it found wrong on the way."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ class Reader(Generic[T]):
 
     format: str
     looks_like: str  # the layout in a few words, for "none of these formats was recognised" errors
-    recognises: Callable[[Path], bool]
+    recognises: Callable[[Path], bool]  # of a folder or a file
     read: Callable[[Path], Dataset[T]]

@@ -1,7 +1,8 @@
 """Whole-image labels as folders: `<class>/<image>` or `<split>/<class>/<image>`; a class folder may have subfolders.
 
 Classes are numbered in the order of their sorted names, over all splits together. In data with splits, every class must
-have images to train on; a class folder of another split may be empty, which is told as a flaw.
+have images to train on; a class folder of another split may be empty, which is told as a flaw. Names that differ only
+in how their accents are stored are one class.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import files_below, is_image, some, split_folders, split_name, subfolders
+from vision_tasks.data.readers.class_names import composed, require_distinct
 from vision_tasks.errors import UserError
 from vision_tasks.types import Labels, Sample, Size
 
@@ -22,6 +24,8 @@ _NO_CLASSES = frozenset({"images", "masks", "labels", "annotations", "jpegimages
 
 
 def _recognises(root: Path) -> bool:
+    if not root.is_dir():
+        return False
     folders = [folder for split in _split_folders(root).values() for folder in subfolders(split)]
     if any(folder.name.lower() in _NO_CLASSES for folder in folders) or all(split_name(f.name) for f in folders):
         return False
@@ -38,7 +42,7 @@ def _split_folders(root: Path) -> Mapping[str, Path]:
 def _read(root: Path) -> Dataset[Labels]:
     splits = _split_folders(root)
     listings = {split: _listing(folder) for split, folder in splits.items()}
-    classes = tuple(sorted({name for listing in listings.values() for name in listing}))
+    classes = tuple(sorted({composed(name) for listing in listings.values() for name in listing}))
     _check_classes(root, classes, splits, listings)
     flaws = [flaw for split, folder in splits.items() for flaw in _flaws(folder, listings[split])]
     if "all" not in splits:
@@ -56,18 +60,16 @@ def _listing(folder: Path) -> Listing:
 def _check_classes(
     root: Path, classes: tuple[str, ...], splits: Mapping[str, Path], listings: Mapping[str, Listing]
 ) -> None:
-    folded: dict[str, str] = {}
-    for name in classes:
-        if (other := folded.setdefault(name.casefold(), name)) != name:
-            raise UserError(f"{root}: the classes {other} and {name} differ in case only; merge or rename one of them")
+    require_distinct(root, classes)
     if len(classes) < 2:
         raise UserError(
             f"{root}: {some(classes)} is the only class; classification needs two or more class folders in "
             f"{'the folder' if 'all' in listings else 'each split'}"
         )
     for split in ("train", "all"):
+        filled = {composed(name) for name, paths in listings.get(split, {}).items() if any(map(is_image, paths))}
         for name in classes if split in listings else ():
-            if not any(map(is_image, listings[split].get(name, ()))):
+            if name not in filled:
                 folder = splits[split] / name
                 raise UserError(f"{folder}: class '{name}' has no images to train on; add some or remove the class")
 
@@ -88,8 +90,11 @@ def _samples(root: Path, folder: Path, listing: Listing, label: Mapping[str, int
     start = "" if folder == root else f"{folder.name}/"
     samples: list[Sample[Labels]] = []
     for name, paths in sorted(listing.items()):
-        below, truth = folder / name, partial(_truth, label[name], len(label))
-        samples += [Sample(f"{start}{name}/{path}", below / path, truth, name) for path in paths if is_image(path)]
+        below, class_name = folder / name, composed(name)
+        truth = partial(_truth, label[class_name], len(label))
+        samples += [
+            Sample(f"{start}{name}/{path}", below / path, truth, class_name) for path in paths if is_image(path)
+        ]
     return tuple(samples)
 
 

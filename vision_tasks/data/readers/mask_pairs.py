@@ -60,7 +60,7 @@ class _Classes:
 
 
 def _recognises(root: Path) -> bool:
-    return bool(_split_folders(root))
+    return root.is_dir() and bool(_split_folders(root))
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

@@ -1,0 +1,68 @@
+"""A table as people write them: CSV in UTF-8 with or without a byte-order mark, split by comma, semicolon or tab."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from vision_tasks.errors import UserError
+
+EXTENSIONS = frozenset({".csv", ".tsv"})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of as many cells; cells have no spaces around them."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]  # (line in the file, cells)
+
+    def find(self, names: Collection[str]) -> int | None:
+        """The position of the first of `names` that is a column, in upper or lower case."""
+        lower = [column.lower() for column in self.columns]
+        return next((lower.index(name) for name in names if name in lower), None)
+
+    def at(self, line: int) -> str:
+        """The file and line, as errors name them."""
+        return f"{self.path}, line {line}"
+
+
+def read_table(path: Path) -> Table:
+    """Read `path`. Raises UserError, which names the file and the line, for what is no table with a header and rows."""
+    text = _read_text(path)
+    lines = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text), strict=True)
+    try:
+        found = [(lines.line_num, tuple(cell.strip() for cell in cells)) for cells in lines if any(cells)]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {lines.line_num}: can't be read as CSV: {error}") from error
+    if len(found) < 2:
+        raise UserError(f"{path}: has no rows below its header; a row like photos/1.jpg,cat belongs to each image")
+    table = Table(path, found[0][1], tuple(found[1:]))
+    for line, cells in table.rows:
+        if len(cells) != len(table.columns):
+            raise UserError(
+                f"{table.at(line)}: has {len(cells)} cells, but the header has {len(table.columns)} columns; mend the "
+                "row, or put quotes around a cell that has the delimiter in it"
+            )
+    return table
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text; save it as such") from error
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror}") from error
+    if not text.strip():
+        raise UserError(f"{path}: is empty; it needs a header such as path,label and a row for each image")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """What the header has most of. Names of columns hold none of the three, cells may: so no other line is asked."""
+    header = text.lstrip().partition("\n")[0]
+    return max(",;\t", key=header.count)

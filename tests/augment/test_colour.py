@@ -1,12 +1,22 @@
-"""Colour matrices against float64 formulas and torchvision."""
+"""Colour matrices against formulas in float64, pixel by pixel, and against torchvision.
+
+Contrast differs from torchvision's by design: it spreads about a middle grey, not about the picture's own mean. Hue is
+an angle about the grey axis, not the H of HSV: what must agree are greys and the direction of the turn.
+"""
 
 import colorsys
+from cmath import exp, pi
 
 import numpy as np
+import pytest
 import torch
 from torchvision.transforms.v2 import functional as TF
 
+from vision_tasks import luck
 from vision_tasks.augment import colour
+from vision_tasks.augment.plan import Planner
+from vision_tasks.config import Policy
+from vision_tasks.warp import warp_into
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.random((50, 3))
@@ -63,3 +73,56 @@ def test_every_image_has_its_own():
     matrices = colour.brightness(np.array([0.5, 2.0]))
     assert matrices.shape == (2, 4, 4)
     assert matrices[:, 0, 0].tolist() == [0.5, 2.0]
+
+
+def test_grey_equals_torchvision():
+    ours = apply(colour.grey(np.array([True])))
+    theirs = TF.rgb_to_grayscale(torch.from_numpy(RGB.T[:, None]), num_output_channels=3)[:, 0].T.numpy()
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+    np.testing.assert_array_equal(colour.grey(np.array([False, False])), np.tile(np.eye(4), (2, 1, 1)))
+
+
+@pytest.mark.parametrize("turns", [-0.4, -0.15, 0.08, 0.25])
+def test_hue_turns_as_torchvision_does_and_leaves_greys(turns):
+    pure = np.array([[0.7, 0.3, 0.3], [0.3, 0.7, 0.3], [0.3, 0.3, 0.7], [0.7, 0.7, 0.3], [0.3, 0.7, 0.7]])
+    ours, theirs = apply(colour.hue(np.array([turns])), pure), torchvision(TF.adjust_hue, turns, pure)
+    hues = [[colorsys.rgb_to_hsv(*rgb)[0] for rgb in rows.clip(0, 1)] for rows in (ours, theirs)]
+    apart = (np.subtract(*hues) + 0.5) % 1 - 0.5
+    assert np.abs(apart).max() < 0.1
+    greys = np.linspace(0, 1, 7)[:, None].repeat(3, axis=1)
+    np.testing.assert_allclose(
+        apply(colour.hue(np.array([turns])), greys), torchvision(TF.adjust_hue, turns, greys), atol=1e-4
+    )
+
+
+def one_pixel(rgb, brightness, contrast, saturation, turns, grey):
+    """The definition of all steps in their order, for one pixel, without a matrix."""
+    red, green, blue = (brightness * value for value in rgb)
+    red, green, blue = (0.5 + contrast * (value - 0.5) for value in (red, green, blue))
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    red, green, blue = (luma + saturation * (value - luma) for value in (red, green, blue))
+    # The colour of YIQ as a complex number, turned; back by NTSC's own four-digit inverse.
+    colours = 0.5959 * red - 0.2746 * green - 0.3213 * blue + 1j * (0.2115 * red - 0.5227 * green + 0.3112 * blue)
+    turned = colours * exp(-2j * pi * turns)
+    i, q = turned.real, turned.imag
+    red, green, blue = luma + 0.9563 * i + 0.6210 * q, luma - 0.2721 * i - 0.6474 * q, luma - 1.1070 * i + 1.7046 * q
+    if grey:
+        red = green = blue = 0.299 * red + 0.587 * green + 0.114 * blue
+    return [min(1.0, max(0.0, value)) for value in (red, green, blue)]
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("draws", [[0.5, 0.5, 0.5, 0.5], [0.9, 0.1, 0.8, 0.3], [0.05, 0.95, 0.2, 0.75]])
+def test_all_steps_of_a_policy_equal_the_definition_to_a_level(choose, draws, grey):
+    """From the draws (hue, saturation, contrast, brightness, grey) to the bytes on the canvas."""
+    choose({"colour": [*draws, 0.2 if grey else 0.6]})
+    policy = Policy(brightness=0.4, contrast=0.5, saturation=0.6, hue=0.2, grey=0.5)
+    planner = Planner(policy, (5, 10), "stretch", luck.keys(["0"]), seed=0, epochs=1)
+    patch = planner.plan(0, np.array([0]))[0][0]
+    pixels = (RGB * 255).round().astype(np.uint8).reshape(5, 10, 3)
+    canvas = np.zeros_like(pixels)
+    warp_into(canvas, pixels, np.eye(3), colour=patch.colour)
+    hue, saturation, contrast, brightness = (2 * draw - 1 for draw in draws)
+    values = (1 + 0.4 * brightness, 1 + 0.5 * contrast, 1 + 0.6 * saturation, 0.2 * hue, grey)
+    expected = [one_pixel(rgb, *values) for rgb in pixels.reshape(-1, 3) / 255]
+    assert np.abs(canvas.reshape(-1, 3) / 255 - expected).max() <= 1 / 255

@@ -13,7 +13,6 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
 from vision_tasks import luck
-from vision_tasks.augment import plan
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
 from vision_tasks.geometry import affines, centred
@@ -180,19 +179,9 @@ def test_random_resized_crop_equals_torchvision_antialiased(area_range):
         torch.testing.assert_close(ours[edge], theirs[edge], atol=1e-5, rtol=0)
 
 
-def test_all_steps_together_are_torchvisions_one_after_the_other(monkeypatch):
+def test_all_steps_together_are_torchvisions_one_after_the_other(choose):
     """Draws are chosen here, so that each step's value is known; torchvision takes the picture's corners along."""
-    draws = {
-        "mosaic?": [0.9],
-        "crop": [0.2, 0.5, 0.25, 0.75],
-        "change": [0.8, 0.5, 0.7, 0.5, 0.0, 0.9, 0.6, 0.3],
-    }
-
-    def uniform(seed, purpose, epoch, keys, count):
-        assert (seed, epoch) == (0, 0)
-        return np.tile(draws.get(purpose, [0.0] * count), (len(keys), 1))
-
-    monkeypatch.setattr(plan.luck, "uniform", uniform)
+    choose({"crop": [0.2, 0.5, 0.25, 0.75], "change": [0.8, 0.5, 0.7, 0.5, 0.0, 0.9, 0.6, 0.3]})
     policy = Policy(
         crop_area=(0.3, 0.8), crop_ratio=(0.5, 2.0), rotate=30, zoom=(0.8, 1.8), shear=10, flip_x=0.5, flip_y=0.5,
         shift=0.2,

@@ -2,21 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, RandomCrop, fitted
-from vision_tasks.augment.policy import STRENGTHS, strength
 from vision_tasks.config import Policy
-from vision_tasks.errors import UserError
 from vision_tasks.geometry import FITS
 
 KEYS = luck.keys(f"{i}.jpg" for i in range(200))
 SIZE = (300, 400)
 EVERYTHING = Policy(
     crop_area=(0.3, 1.0), flip_x=0.5, flip_y=0.3, rotate=20, shear=10, zoom=(0.7, 1.4), shift=0.2,
-    brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, mosaic=0.5,
+    brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, grey=0.2, erase=0.5, mosaic=0.5,
 )  # fmt: skip
 
 
@@ -32,6 +31,7 @@ def fingerprint(canvas) -> tuple:
             patch.place(SIZE).tobytes(),
             None if patch.colour is None else patch.colour.tobytes(),
             patch.region,
+            patch.erase,
         )
         for patch in canvas
     )
@@ -128,17 +128,80 @@ def test_a_mosaic_tiles_corner_is_the_common_point():
     )
 
 
-def test_strengths():
-    assert strength("none", EVERYTHING) == Policy()
-    assert strength("default", EVERYTHING) is EVERYTHING
-    light = strength("light", EVERYTHING)
-    assert (light.flip_x, light.rotate, light.mosaic, light.hue) == (0.5, 0, 0, 0)
-    assert strength("strong", EVERYTHING).rotate > EVERYTHING.rotate
-    with pytest.raises(UserError, match="did you mean strong"):
-        strength("stron", EVERYTHING)
-    assert STRENGTHS == ("none", "light", "default", "strong")
-
-
 def test_detail_covers_the_largest_zoom():
     assert Policy().largest_zoom() == 1
     assert Policy(crop_area=(0.25, 1), zoom=(0.5, 1.5)).largest_zoom() == 3
+
+
+MANY = 4000
+
+
+def many(policy: Policy, epoch: int = 0) -> list:
+    """The only patch of each of many canvases; tests of their statistics cannot fail by chance: the seed is fixed."""
+    planner = Planner(policy, (96, 128), "stretch", luck.keys(map(str, range(MANY))), seed=11, epochs=10)
+    return [canvas[0] for canvas in planner.plan(epoch, np.arange(MANY))]
+
+
+def is_uniform(values, low: float, high: float) -> bool:
+    values = np.array(values)
+    assert low <= values.min()
+    assert values.max() <= high
+    return bool(scipy.stats.kstest(values, "uniform", (low, high - low)).pvalue > 0.01)
+
+
+def is_rate(happened, probability: float) -> bool:
+    return bool(scipy.stats.binomtest(int(np.sum(happened)), len(happened), probability).pvalue > 0.01)
+
+
+def test_every_number_fills_its_range():
+    policy = Policy(flip_x=0.4, flip_y=0.1, grey=0.3, erase=0.25, brightness=0.2, shift=0.3, mosaic=0.0)
+    patches = many(policy)
+    moves = np.array([patch.place((96, 128)) for patch in patches])
+    assert is_rate(moves[:, 0, 0] < 0, 0.4)
+    assert is_rate(moves[:, 1, 1] < 0, 0.1)
+    assert is_uniform((moves[:, 0] @ (64, 48, 1) - 64) / 128, -0.3, 0.3)
+    assert is_uniform((moves[:, 1] @ (64, 48, 1) - 48) / 96, -0.3, 0.3)
+    colours = np.array([patch.colour for patch in patches])
+    assert is_rate(colours[:, 0, 1] > 1e-6, 0.3)
+    # Rows of every step but brightness sum to 1.
+    assert is_uniform(colours[:, 0, :3].sum(axis=1), 0.8, 1.2)
+    assert is_rate([patch.erase is not None for patch in patches], 0.25)
+
+
+def test_angles_zooms_and_crops_fill_their_ranges():
+    turns = np.array([patch.place((96, 128))[:2, :2] for patch in many(Policy(rotate=30, zoom=(0.5, 2.0)))])
+    assert is_uniform(np.degrees(np.arctan2(turns[:, 1, 0], turns[:, 0, 0])), -30, 30)
+    assert is_uniform(np.log(np.linalg.det(turns)) / 2, np.log(0.5), np.log(2))
+    size = (4000, 4000)  # so large that whole pixels and the picture's edges leave no trace
+    crops = [patch.place(size) for patch in many(Policy(crop_area=(0.1, 0.5)))]
+    shares = [96 * 128 / (place[0, 0] * place[1, 1]) / 4000**2 for place in crops]
+    assert is_uniform(np.clip(shares, 0.1, 0.5), 0.1, 0.5)
+    assert is_uniform(
+        np.clip([np.log(place[1, 1] / place[0, 0] * 128 / 96) for place in crops], np.log(0.75), np.log(4 / 3)),
+        np.log(0.75), np.log(4 / 3),
+    )  # fmt: skip
+
+
+def test_numbers_of_one_image_say_nothing_of_each_other_or_of_its_neighbours():
+    policy = Policy(flip_x=0.5, rotate=20, shear=5, zoom=(0.8, 1.2), shift=0.1, brightness=0.3, erase=0.5, grey=0.5)
+
+    def numbers(epoch: int) -> np.ndarray:
+        patches = many(policy, epoch)
+        moves = np.array([patch.place((96, 128))[:2].ravel() for patch in patches])
+        colours = np.array([patch.colour[0] for patch in patches])
+        erased = [patch.erase is not None for patch in patches]
+        return np.column_stack([moves, colours[:, 1] > 1e-6, colours.sum(axis=1), erased])
+
+    first, second = numbers(0), numbers(1)
+    neighbours = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(first[1:].T, first[:-1].T, strict=True)])
+    epochs = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(first.T, second.T, strict=True)])
+    tints = np.corrcoef(first[:, [0, 6, 7, 8]].T) - np.eye(4)
+    limit = 4 / MANY**0.5
+    assert np.abs(neighbours).max() < limit
+    assert np.abs(epochs).max() < limit
+    assert np.abs(tints).max() < limit
+
+
+def test_only_a_canvas_of_one_image_is_erased():
+    canvases = planner(Policy(mosaic=0.5, erase=1.0)).plan(0, np.arange(100))
+    assert {(len(canvas), canvas[0].erase is None) for canvas in canvases} == {(1, False), (4, True)}

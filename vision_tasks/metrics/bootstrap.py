@@ -43,8 +43,7 @@ def estimate(images: int, scores: Callable[[Array], Scores], intervals: bool) ->
 
 def sums_by(draws: Array, index: NDArray[np.int64], size: int, value: Array | None = None) -> Array:
     """[R,size]: in each resample, the sum of `value` [n] (1 unless given) over the images of each `index` [n]."""
-    rows = draws if value is None else draws * value
-    return np.stack([np.bincount(index, row, size) for row in rows])
+    return np.stack([np.bincount(index, row if value is None else row * value, size) for row in draws])
 
 
 def _resamples(images: int) -> Iterator[Array]:

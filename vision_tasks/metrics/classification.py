@@ -56,7 +56,7 @@ class ClassificationMetric:
             return
         predicted = int(probability.argmax())
         own = probability[label]
-        rank = np.count_nonzero(probability > own) + np.count_nonzero(probability[:label] == own)
+        rank = int(np.count_nonzero(probability > own) + np.count_nonzero(probability[:label] == own))
         self._records.append((label, predicted, rank, float(probability[predicted])))
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import load_model, save_model
 from vision_tasks.models.registry import create_model
-from vision_tasks.types import IGNORE, Boxes, Labels, Masks
+from vision_tasks.types import IGNORE, Bands, Boxes, InputSpec, Labels, Masks
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -23,9 +23,20 @@ class ModelContract:
     name: str
     canvas = (64, 96)
     rate = 1e-3  # of the optimiser, in the test that learns
+    channels = 3
+    exclusive = True
+    least_of_backbone = 10  # parameters
+
+    @classmethod
+    def create(cls, classes: tuple[str, ...] = CLASSES) -> TaskModel[Any]:
+        return create_model(cls.name, classes, channels=cls.channels, exclusive=cls.exclusive)
+
+    def spec(self, fit: str) -> InputSpec:
+        bands = None if self.channels == 3 else Bands(tuple(range(1, self.channels + 1)))
+        return InputSpec(self.canvas, fit, bands)
 
     def images(self, count: int = 2) -> Tensor:
-        return torch.rand(count, 3, *self.canvas, generator=torch.Generator().manual_seed(count))
+        return torch.rand(count, self.channels, *self.canvas, generator=torch.Generator().manual_seed(count))
 
     def truth(self) -> Any:
         """For two images."""
@@ -48,7 +59,7 @@ class ModelContract:
     @classmethod
     def built(cls) -> TaskModel[Any]:
         torch.manual_seed(0)
-        contract, model = cls(), create_model(cls.name, CLASSES)
+        contract, model = cls(), cls.create()
         contract.waken(model)
         norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         usual = [norm.momentum for norm in norms]
@@ -69,7 +80,8 @@ class ModelContract:
         assert model.info.name == self.name
         assert model.info.classes == CLASSES
         assert model.info.code_licence
-        assert len(list(model.backbone.parameters())) > 10
+        assert len(list(model.backbone.parameters())) > self.least_of_backbone
+        assert (model.info.channels, model.info.exclusive) == (self.channels, self.exclusive)
         owned = {id(parameter) for parameter in model.parameters()}
         assert all(id(parameter) in owned for parameter in model.backbone.parameters())
 
@@ -155,19 +167,19 @@ class ModelContract:
         self.check_equal(twin.predict(self.images()), model.eval().predict(self.images()), 0)
 
     def test_save_and_load(self, model: TaskModel[Any], tmp_path: Path) -> None:
-        save_model(model, tmp_path / "best.safetensors", self.canvas, "letterbox", {"score": 0.5})
+        save_model(model, tmp_path / "best.safetensors", self.spec("letterbox"), {"score": 0.5})
         random = torch.get_rng_state()
         loaded, card = load_model(tmp_path)
         assert torch.equal(torch.get_rng_state(), random)
-        assert (card.name, card.classes, card.canvas, card.fit) == (self.name, CLASSES, self.canvas, "letterbox")
+        assert (card.name, card.classes, card.input) == (self.name, CLASSES, self.spec("letterbox"))
         assert card.extra == {"score": 0.5}
         assert loaded.info == model.info
         self.check_equal(loaded.predict(self.images()), model.eval().predict(self.images()), 0)
 
     def test_loaded_with_other_classes(self, model: TaskModel[Any], tmp_path: Path) -> None:
-        other = create_model(self.name, ("only", "two"))
+        other = self.create(("only", "two"))
         other.info = model.info
-        save_model(other, tmp_path / "x.safetensors", self.canvas, "crop")
+        save_model(other, tmp_path / "x.safetensors", self.spec("crop"))
         with pytest.raises(UserError, match=r"x\.safetensors does not hold a .*: wrong shape .* instead of "):
             load_model(tmp_path / "x.safetensors")
 
@@ -194,9 +206,7 @@ class ModelContract:
         self.check_inside(on_cuda.eval().predict(self.images().cuda()).to("cpu"))
 
 
-class TestResNet(ModelContract):
-    name = "resnet18"
-
+class ClassifierContract(ModelContract):
     def truth(self) -> Labels:
         return Labels(torch.tensor([[0.0, 1, 0], [0.3, 0, 0.7]]))
 
@@ -206,10 +216,106 @@ class TestResNet(ModelContract):
     def check_inside(self, prediction: Labels) -> None:
         assert prediction.weight.shape == (2, 3)
         assert prediction.weight.dtype == torch.float32
-        assert torch.allclose(prediction.weight.sum(dim=1), torch.ones(2))
+        assert (prediction.weight >= 0).all()
+        assert (prediction.weight <= 1).all()
+        if self.exclusive:
+            assert torch.allclose(prediction.weight.sum(dim=1), torch.ones(2))
 
     def check_equal(self, one: Labels, other: Labels, tolerance: float) -> None:
         torch.testing.assert_close(one.weight, other.weight, atol=tolerance, rtol=0)
+
+    def test_backbone_gives_what_the_last_layer_sees(self, model: TaskModel[Any]) -> None:
+        features = model.features(self.images())
+        assert features.dtype == torch.float32
+        assert not features.requires_grad
+        logits = model.net.get_submodule(model.head)(features)
+        probability = logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+        torch.testing.assert_close(probability, model.predict(self.images()).weight)
+
+    def test_features_have_no_side_effect(self, model: TaskModel[Any]) -> None:
+        model.train()
+        random = torch.get_rng_state()
+        first = model.features(self.images())
+        assert all(module.training for module in model.modules())
+        assert torch.equal(torch.get_rng_state(), random)
+        assert torch.equal(model.eval().features(self.images()), first)
+
+    def test_freezing_the_backbone_leaves_what_knows_the_classes(self, model: TaskModel[Any]) -> None:
+        wider = self.create((*CLASSES, "fox")).state_dict()
+        known = {name for name, tensor in model.named_parameters() if wider[name].shape != tensor.shape}
+        model.backbone.requires_grad_(False)
+        assert known <= {name for name, p in model.named_parameters() if p.requires_grad}
+        kept = {f"net.{name}" for name in model.backbone.state_dict()}
+        assert kept.isdisjoint(known)
+        assert kept <= model.state_dict().keys()
+
+
+class TestResNet(ClassifierContract):
+    name = "resnet18"
+
+
+class TestManyLabels(ClassifierContract):
+    name = "cifar_resnet20"
+    canvas = (32, 48)
+    exclusive = False
+
+    def truth(self) -> Labels:
+        return Labels(torch.tensor([[0.0, 1, 1], [0.3, 0, 0.7]]))
+
+
+class TestFiveChannels(ClassifierContract):
+    name = "cifar_resnet20"
+    canvas = (32, 48)
+    channels = 5
+
+
+class TestOneChannel(ClassifierContract):
+    name = "lenet5"
+    canvas = (28, 40)
+    channels = 1
+    least_of_backbone = 7
+
+
+class TestGoogLeNet(ClassifierContract):
+    name = "googlenet"
+    canvas = (32, 48)
+
+
+class TestMobileNet(ClassifierContract):
+    name = "mobilenet_v3_small"
+
+
+class TestTimmResNet(ClassifierContract):
+    name = "timm/resnet10t"
+    canvas = (32, 48)
+
+    def waken(self, model: TaskModel[Any]) -> None:
+        for name, scale in model.net.named_parameters():
+            if name.endswith("bn2.weight"):  # zero at first, so that blocks start as identities and learn a step later
+                torch.nn.init.ones_(scale)
+
+
+class TestTimmTransformer(ClassifierContract):
+    name = "timm/test_vit"
+    canvas = (32, 48)
+
+
+class TestLeNet5(ClassifierContract):
+    name = "lenet5"
+    canvas = (28, 40)
+    least_of_backbone = 7
+
+
+class TestMnistCnn(ClassifierContract):
+    name = "mnist_cnn"
+    canvas = (28, 40)
+    least_of_backbone = 5
+
+
+class TestMlp(ClassifierContract):
+    name = "mlp"
+    canvas = (28, 40)
+    least_of_backbone = 3
 
 
 class DetectorContract(ModelContract):

@@ -1,17 +1,18 @@
 """Every model by its name, and what a user should know of it before it is built.
 
-A name is `head` or `head:encoder` (`unet:resnet18`); the part behind the colon goes to the family's builder. Nothing of
-a third party is imported before a model of its family is built.
+A name is `head` or `head:encoder` (`unet:resnet18`); the part behind the colon goes to the family's builder. Names that
+start with `timm/` are timm's own. Nothing of a third party is imported before a model of its family is asked for.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vision_tasks.config import Policy
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.models.base import ModelInfo, TaskModel
 
@@ -30,6 +31,9 @@ class Entry:
     encoder: str = ""  # the one of the bare name; empty = the name takes no encoder
     extra: str = ""  # of vision-tasks, that installs what `build` imports
     recipe: Mapping[str, Any] = field(default_factory=dict)  # settings in which this family's training differs
+    any_channels: bool = True  # False: its images have three
+    published_classes: int = 1000  # of the network in its paper or its pretrained form
+    note: str = ""  # what else to know of it, in a few words
 
 
 def create_model(
@@ -44,10 +48,12 @@ def create_model(
 
     `channels` are those of its images; not `exclusive` means that an image may have several classes at once.
 
-    Raises UserError for unknown names, a missing extra, empty or repeated classes.
+    Raises UserError for unknown names, a missing extra, empty or repeated classes, channels that the family can't take.
     """
     entry, full_name, encoder = _resolve(name)
     _check_classes(classes)
+    if channels != 3 and not entry.any_channels:
+        raise UserError(f"model '{name}' takes RGB images only, not {channels} channels; leave out --bands")
     info = ModelInfo(
         full_name,
         entry.family,
@@ -72,7 +78,7 @@ def create_model(
 
 
 def model_names(task: str | None = None) -> tuple[str, ...]:
-    """All names, or those of a task; `head` stands for every `head:encoder`."""
+    """All names, or those of a task; `head` stands for every `head:encoder`, `timm/NAME` for all models of timm."""
     tasks = {entry.task for entry in MODELS.values()}
     if task is not None and task not in tasks:
         raise unknown_name("task", task, tasks)
@@ -80,14 +86,14 @@ def model_names(task: str | None = None) -> tuple[str, ...]:
 
 
 def model_entry(name: str) -> Entry:
-    """The entry behind `head` or `head:encoder`."""
+    """The entry behind `head`, `head:encoder` or `timm/NAME`."""
     return _resolve(name)[0]
 
 
 def _resolve(name: str) -> tuple[Entry, str, str]:
     """The entry, the full name and the encoder behind a name."""
     head, colon, encoder = name.partition(":")
-    entry = MODELS.get(head)
+    entry = _timm_entry(name) if name.startswith(_TIMM) else MODELS.get(head)
     if entry is None:
         raise unknown_name("model", head, MODELS)
     if colon and not entry.encoder:
@@ -104,10 +110,34 @@ def _check_classes(classes: Sequence[str]) -> None:
         raise UserError(f"classes must differ by name; repeated: {', '.join(repeated)}")
 
 
-def _torchvision_classifier(info: ModelInfo, encoder: str) -> TaskModel[Any]:
-    from vision_tasks.models.torchvision_classifiers import TorchvisionClassifier
+def _timm_entry(name: str) -> Entry:
+    from vision_tasks.models import timm_classifiers
 
-    return TorchvisionClassifier(info)
+    return replace(MODELS[f"{_TIMM}NAME"], recipe=timm_classifiers.recipe(name))
+
+
+def _torchvision_classifier(info: ModelInfo, encoder: str) -> TaskModel[Any]:
+    from vision_tasks.models import torchvision_classifiers
+
+    return torchvision_classifiers.build(info)
+
+
+def _timm_classifier(info: ModelInfo, encoder: str) -> TaskModel[Any]:
+    from vision_tasks.models import timm_classifiers
+
+    return timm_classifiers.build(info)
+
+
+def _classic(info: ModelInfo, encoder: str) -> TaskModel[Any]:
+    from vision_tasks.models.classic import CLASSIC
+
+    return CLASSIC[info.name](info)
+
+
+def _cifar_resnet(info: ModelInfo, encoder: str) -> TaskModel[Any]:
+    from vision_tasks.models import cifar_resnet
+
+    return cifar_resnet.build(info)
 
 
 def _torchvision_detector(info: ModelInfo, encoder: str) -> TaskModel[Any]:
@@ -131,15 +161,73 @@ def _smp(arch: str) -> Build:
     return build
 
 
-_RESNET = Entry("classify", "torchvision", "BSD-3-Clause", _torchvision_classifier)
-_FASTER_RCNN = Entry("detect", "torchvision", "BSD-3-Clause", _torchvision_detector)
-_YOLO = Entry("detect", "ultralytics", "AGPL-3.0", _ultralytics, size_multiple=32, extra="yolo")
+# Without normalisation AdamW's usual rate lets these networks die in the first steps.
+_GENTLE: dict[str, Any] = {"lr": 1e-4}
+# Made for centred digits on 28x28 pixels: cropped or mirrored, they would be others.
+_DIGITS: dict[str, Any] = {
+    "image_size": 28,
+    "fit": "stretch",
+    "augment": Policy().model_dump(),
+    "batch_size": 64,
+    "weight_decay": 0.01,
+}
+# He et al. 2015, section 4.2: mirrored, and moved by up to 4 of 32 pixels.
+_CIFAR: dict[str, Any] = {
+    "image_size": 32,
+    "augment": Policy(flip_x=0.5, shift=0.125).model_dump(),
+    "batch_size": 128,
+    "optimiser": "sgd",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+}
+
+_TIMM = "timm/"
+_TORCHVISION = Entry("classify", "torchvision", "BSD-3-Clause", _torchvision_classifier)
+_PLAIN = replace(_TORCHVISION, recipe=_GENTLE)  # without batch normalisation
+_CLASSIC_NET = Entry("classify", "classic", "Apache-2.0", _classic, recipe=_DIGITS, published_classes=10)
+_CIFAR_RESNET = Entry("classify", "classic", "Apache-2.0", _cifar_resnet, recipe=_CIFAR, published_classes=10)
+_FASTER_RCNN = Entry(
+    "detect", "torchvision", "BSD-3-Clause", _torchvision_detector, any_channels=False, published_classes=90
+)
+_YOLO = Entry(
+    "detect",
+    "ultralytics",
+    "AGPL-3.0",
+    _ultralytics,
+    size_multiple=32,
+    extra="yolo",
+    any_channels=False,
+    published_classes=80,
+)
 
 MODELS: dict[str, Entry] = {
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), _RESNET),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), _TORCHVISION),
+    **dict.fromkeys(("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"), _TORCHVISION),
+    **dict.fromkeys(("wide_resnet50_2", "wide_resnet101_2"), _TORCHVISION),
+    "alexnet": replace(_PLAIN, note="torchvision's, of 'One weird trick' (2014): 61,100,840 parameters"),
+    **{f"vgg{depth}": _PLAIN for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn": _TORCHVISION for depth in (11, 13, 16, 19)},
+    "googlenet": _TORCHVISION,
+    "inception_v3": replace(_TORCHVISION, recipe={"image_size": 299}),
+    **dict.fromkeys(("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"), _TORCHVISION),
+    **{f"efficientnet_b{size}": _TORCHVISION for size in range(8)},
+    **{f"efficientnet_v2_{size}": _TORCHVISION for size in "sml"},
+    **{f"convnext_{size}": _TORCHVISION for size in ("tiny", "small", "base", "large")},
+    f"{_TIMM}NAME": Entry(
+        "classify", "timm", "Apache-2.0", _timm_classifier, note="any model of timm by its name: timm/resnet10t"
+    ),
+    **dict.fromkeys(("mlp", "lenet5", "mnist_cnn"), _CLASSIC_NET),
+    "alexnet_single_tower": replace(
+        _CLASSIC_NET,
+        recipe=_GENTLE | {"image_size": 227},
+        published_classes=1000,
+        note="of the paper of 2012, its two towers in one: 62,378,344 parameters",
+    ),
+    **{f"cifar_resnet{depth}": _CIFAR_RESNET for depth in (20, 32, 44, 56, 110)},
     "fasterrcnn_mobilenet_v3_large_320_fpn": _FASTER_RCNN,
     "fasterrcnn_mobilenet_v3_large_fpn": _FASTER_RCNN,
     "fasterrcnn_resnet50_fpn": _FASTER_RCNN,
     **{f"{version}{size}": _YOLO for version in ("yolov8", "yolo11", "yolo26") for size in "nsmlx"},
-    "unet": Entry("segment", "smp", "MIT", _smp("unet"), encoder="resnet34"),
+    "unet": Entry("segment", "smp", "MIT", _smp("unet"), encoder="resnet34", published_classes=2),
 }

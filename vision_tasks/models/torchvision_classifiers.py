@@ -1,53 +1,31 @@
-"""Whole-image classifiers of torchvision (BSD-3-Clause): the ResNets."""
+"""Whole-image classifiers of torchvision (BSD-3-Clause), untrained.
+
+torchvision's AlexNet is the form of Krizhevsky's "One weird trick" (2014) with 61,100,840 parameters; that of the 2012
+paper is `alexnet_single_tower`. GoogLeNet and Inception are built with their auxiliary classifiers.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from typing import Any
 
-import torch
 import torchvision
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from vision_tasks.models.base import ModelInfo, TaskModel
-from vision_tasks.models.modes import mode
-from vision_tasks.types import Labels
+from vision_tasks.models.base import ModelInfo
+from vision_tasks.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
+from vision_tasks.models.widen import widen_first_convolution
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0,1]; torchvision/transforms/_presets.py
-IMAGENET_STD = (0.229, 0.224, 0.225)
+AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+HALVES = (0.5, 0.5, 0.5)  # both came from TensorFlow, trained on [-1, 1]
 
 
-class TorchvisionClassifier(TaskModel[Labels]):
-    """A torchvision ResNet that learns from hard, several-hot or soft labels.
-
-    Losses: `cross_entropy`. Predictions: `Labels` of softmax probabilities, float32 [B,K].
-    """
-
-    mean: Tensor  # float32 [1,3,1,1]
-    std: Tensor
-
-    def __init__(self, info: ModelInfo) -> None:
-        super().__init__()
-        self.info = info
-        self.net = torchvision.models.get_model(info.name, weights=None, num_classes=len(info.classes))
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor, targets: Labels) -> dict[str, Tensor]:
-        """Cross-entropy against `targets.weight` [B,K], averaged over the batch."""
-        return {"cross_entropy": F.cross_entropy(self._logits(images), targets.weight)}
-
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Labels:
-        """Class probabilities of images [B,3,H,W]."""
-        with mode(self.modules(), training=False):
-            return Labels(self._logits(images).softmax(dim=1))
-
-    @property
-    def backbone(self) -> nn.Module:
-        """All but the classifier, under torchvision's names (conv1, bn1, layer1 ...), which SMP's encoders share."""
-        return nn.Sequential(OrderedDict((name, part) for name, part in self.net.named_children() if name != "fc"))
-
-    def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.net((images - self.mean) / self.std)
-        return logits.float()
+def build(info: ModelInfo) -> Classifier:
+    """The network of that name, with the last layer for its classes and the first for its channels."""
+    auxiliary = AUXILIARY.get(info.name, ())
+    # Without a word torchvision warns that the initialisation of these two will change.
+    options: dict[str, Any] = {"aux_logits": True, "init_weights": True} if auxiliary else {}
+    net = torchvision.models.get_model(info.name, weights=None, num_classes=len(info.classes), **options)
+    widen_first_convolution(net, info.channels)
+    head = [name for name, part in net.named_modules() if isinstance(part, nn.Linear)][-1]
+    mean, std = (HALVES, HALVES) if auxiliary else (IMAGENET_MEAN, IMAGENET_STD)
+    return Classifier(info, net, head, auxiliary=auxiliary, mean=mean, std=std)

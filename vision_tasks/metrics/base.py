@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
 
 from vision_tasks.types import Targets
 
@@ -21,3 +24,8 @@ class Metric(Protocol[T_contra]):
         With `intervals`, where the metric has them, also `<score>_ci`: [low, high], see `metrics/bootstrap.py`. Without
         them it is faster, for scores that nobody reads but a training.
         """
+
+
+def per_class(classes: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:
+    """{class: {score: value}} from each score's values [K]."""
+    return {name: {score: values[i].item() for score, values in columns.items()} for i, name in enumerate(classes)}

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import Scores, estimate, sums_by
 from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import Labels
@@ -72,7 +73,7 @@ class ClassificationMetric:
             **estimate(len(images.label), partial(_scores, images, count), intervals),
             "images": len(images.label),
             "confusion": confusion.tolist(),
-            "per_class": self._per_class(confusion),
+            "per_class": per_class(self._classes, _columns(confusion)),
         }
 
     def _images(self) -> _Images:
@@ -80,24 +81,23 @@ class ClassificationMetric:
         label, predicted, rank = columns[:, :3].astype(np.int64).T
         return _Images(label, predicted, rank, columns[:, 3])
 
-    def _per_class(self, confusion: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
-        right, images, claims = np.diagonal(confusion), confusion.sum(axis=1), confusion[:, :-1].sum(axis=0)
-        columns = {
-            "precision": ratio(right, claims),
-            "recall": ratio(right, images),
-            "f1": ratio(2 * right, claims + images),
-            "images": images,
-        }
-        return {
-            name: {score: values[i].item() for score, values in columns.items()} for i, name in enumerate(self._classes)
-        }
-
 
 def _only_class(truth: NDArray[np.float32]) -> int:
     label = int(truth.argmax())
     if truth[label] != 1 or np.count_nonzero(truth) != 1:
         raise ValueError(f"one-hot truth is needed, with 1 for the image's only class; got {truth.tolist()}")
     return label
+
+
+def _columns(confusion: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Each score of the classes [K]."""
+    right, images, claims = np.diagonal(confusion), confusion.sum(axis=1), confusion[:, :-1].sum(axis=0)
+    return {
+        "precision": ratio(right, claims),
+        "recall": ratio(right, images),
+        "f1": ratio(2 * right, claims + images),
+        "images": images,
+    }
 
 
 def _scores(images: _Images, classes: int, draws: Array) -> Scores:

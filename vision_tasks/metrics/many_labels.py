@@ -12,17 +12,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import Scores, estimate, sums_by
 from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import Labels
 
 Flags = NDArray[np.bool_]
+
+
+class _Images(NamedTuple):
+    """What is known of n images."""
+
+    probability: NDArray[np.float32]  # [n,K]; -inf where a prediction isn't finite
+    truth: Flags  # [n,K]
+
+    def columns(self) -> Iterator[tuple[NDArray[np.float32], Flags]]:
+        """Probability [n] and truth [n] of each class."""
+        return zip(self.probability.T, self.truth.T, strict=True)
 
 
 class ManyLabelMetric:
@@ -48,38 +61,40 @@ class ManyLabelMetric:
         Per class: `average_precision`, `f1` and `threshold` (probabilities from it on are claims; nan without claims
         that would be right), `images` that have the class.
         """
-        shape = (-1, len(self._classes))
-        probability = np.array(self._probability, dtype=np.float32).reshape(shape)
-        truth = np.array(self._truth, dtype=np.bool_).reshape(shape)
-        everyone = np.ones((1, len(truth)))
-        thresholds = np.array([_best_threshold(p, t) for p, t in zip(probability.T, truth.T, strict=True)])
-
-        def scores(draws: Array) -> Scores:
-            precision, f1 = _by_class(probability, truth, thresholds, draws)
-            return {"map": mean_of_defined(precision), "macro_f1": mean_of_defined(f1)}
-
-        precision, f1 = _by_class(probability, truth, thresholds, everyone)
+        images = self._images()
+        thresholds = np.array([_best_threshold(*column) for column in images.columns()])
+        precision, f1 = _by_class(images, thresholds, np.ones((1, len(images.truth))))
         columns = {
             "average_precision": precision[0],
             "f1": f1[0],
             "threshold": thresholds,
-            "images": truth.sum(axis=0),
+            "images": images.truth.sum(axis=0),
         }
         return {
-            **estimate(len(truth), scores, intervals),
-            "images": len(truth),
-            "per_class": {
-                name: {score: values[i].item() for score, values in columns.items()}
-                for i, name in enumerate(self._classes)
-            },
+            **estimate(len(images.truth), partial(_scores, images, thresholds), intervals),
+            "images": len(images.truth),
+            "per_class": per_class(self._classes, columns),
         }
 
+    def _images(self) -> _Images:
+        shape = (len(self._truth), len(self._classes))
+        return _Images(
+            np.array(self._probability, dtype=np.float32).reshape(shape),
+            np.array(self._truth, dtype=np.bool_).reshape(shape),
+        )
 
-def _by_class(probability: NDArray[np.float32], truth: Flags, thresholds: Array, draws: Array) -> tuple[Array, Array]:
-    """Average precision and F1 at the thresholds [K], both [R,K], when images count as `draws` [R,n] says."""
-    columns = list(zip(probability.T, truth.T, thresholds, strict=True))
-    precision = [_average_precision(scores, positive, draws) for scores, positive, _ in columns]
-    f1 = [_f1(scores >= threshold, positive, draws) for scores, positive, threshold in columns]
+
+def _scores(images: _Images, thresholds: Array, draws: Array) -> Scores:
+    """The headline scores [R] when each image counts as often as `draws` [R,n] says."""
+    precision, f1 = _by_class(images, thresholds, draws)
+    return {"map": mean_of_defined(precision), "macro_f1": mean_of_defined(f1)}
+
+
+def _by_class(images: _Images, thresholds: Array, draws: Array) -> tuple[Array, Array]:
+    """Average precision and F1 at the thresholds [K], both [R,K]."""
+    precision = [_average_precision(*column, draws) for column in images.columns()]
+    claimed = (images.probability >= thresholds).T
+    f1 = [_f1(claims, positive, draws) for claims, positive in zip(claimed, images.truth.T, strict=True)]
     return np.stack(precision, axis=1), np.stack(f1, axis=1)
 
 
@@ -111,7 +126,6 @@ def _curve(scores: NDArray[np.float32], positive: Flags, draws: Array) -> tuple[
     thresholds = np.unique(scores[positive & np.isfinite(scores)])
     # The place in a falling list of thresholds of the first that each image reaches; past its end for none.
     first = len(thresholds) - np.searchsorted(thresholds, scores, side="right")
-    first[np.isnan(scores)] = len(thresholds)
     size = len(thresholds) + 1
     counts = sums_by(draws, 2 * first + positive, 2 * size).reshape(len(draws), size, 2)[:, :-1].cumsum(axis=1)
     return thresholds[::-1], counts[..., 1], counts[..., 0] + counts[..., 1]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import Scores, estimate
 from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import IGNORE, Masks
@@ -48,14 +49,11 @@ class SegmentationMetric:
         """The scores named above, their `_ci`, `images`, and per class `iou`, `dice` and `pixels` (of truth)."""
         counts = np.array(self._counts, dtype=np.float64).reshape(-1, 3, len(self._classes))
         iou, dice = _overlaps(counts.sum(axis=0))
-        pixels = counts[:, 1].sum(axis=0)
+        pixels = counts[:, 1].sum(axis=0).astype(np.int64)
         return {
             **estimate(len(counts), partial(_scores, counts), intervals),
             "images": len(counts),
-            "per_class": {
-                name: {"iou": float(iou[i]), "dice": float(dice[i]), "pixels": int(pixels[i])}
-                for i, name in enumerate(self._classes)
-            },
+            "per_class": per_class(self._classes, {"iou": iou, "dice": dice, "pixels": pixels}),
         }
 
 

@@ -5,6 +5,7 @@ The same arguments give the same files. `splits=()` writes data without splits, 
 """
 
 import csv
+import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -169,3 +170,19 @@ def write_table(path: Path, labels: Mapping[str, str], images: bool = True) -> N
         csv.writer(file, lineterminator="\n").writerows([("path", "label"), *labels.items()])
     for number, name in enumerate(labels if images else ()):
         save(path.parent / name, texture((8, 8), np.random.default_rng(number)))
+
+
+def write_idx(path: Path, values: Image) -> None:
+    """Bytes of any dimensions in MNIST's format; packed if the name ends in .gz."""
+    header = bytes([0, 0, 8, values.ndim]) + b"".join(side.to_bytes(4, "big") for side in values.shape)
+    data = header + values.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def write_mnist(root: Path, counts: Mapping[str, int], end: str = ".gz", size: tuple[int, int] = (28, 28)) -> None:
+    """Files as MNIST has them: `counts` images of noise for `train` and `t10k`, labelled 0 to 9 in turn."""
+    for number, (split, count) in enumerate(counts.items()):
+        images = np.random.default_rng(number).integers(0, 256, (count, *size), dtype=np.uint8)
+        write_idx(root / f"{split}-images-idx3-ubyte{end}", images)
+        write_idx(root / f"{split}-labels-idx1-ubyte{end}", (np.arange(count) % 10).astype(np.uint8))

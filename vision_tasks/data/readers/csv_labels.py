@@ -30,7 +30,7 @@ import torch
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import files, files_below, in_order, is_image, some, split_name
-from vision_tasks.data.readers.class_names import require_distinct
+from vision_tasks.data.readers.class_names import require_distinct, require_images
 from vision_tasks.data.readers.label_table import LABEL_COLUMNS, PATH_COLUMNS, LabelTable, Row, parse
 from vision_tasks.data.readers.listed_images import ImageFolder
 from vision_tasks.data.readers.table import EXTENSIONS, read_table
@@ -106,8 +106,7 @@ def _check_classes(root: Path, classes: tuple[str, ...], rows: Sequence[Row]) ->
         raise UserError(f"{root}: {named}; classification needs two or more, so list images of others, too")
     for split in sorted({"train", "all"} & {row.split for row in rows}):
         seen = {label for row in rows if row.split == split for label in row.labels}
-        if missing := [name for name in classes if name not in seen]:
-            raise UserError(f"{root}: class '{missing[0]}' has no images to train on; list some or remove the class")
+        require_images(root, classes, seen)
 
 
 def _find_images(folder: Path, tables: Sequence[LabelTable]) -> list[tuple[str, Row]]:

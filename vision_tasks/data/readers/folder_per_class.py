@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import files_below, is_image, some, split_folders, split_name, subfolders
-from vision_tasks.data.readers.class_names import composed, require_distinct
+from vision_tasks.data.readers.class_names import composed, require_distinct, require_images
 from vision_tasks.errors import UserError
 from vision_tasks.types import Labels, Sample, Size
 
@@ -69,9 +69,7 @@ def _check_classes(
     for split in ("train", "all"):
         filled = {composed(name) for name, paths in listings.get(split, {}).items() if any(map(is_image, paths))}
         for name in classes if split in listings else ():
-            if name not in filled:
-                folder = splits[split] / name
-                raise UserError(f"{folder}: class '{name}' has no images to train on; add some or remove the class")
+            require_images(splits[split] / name, [name], filled)
 
 
 def _flaws(folder: Path, listing: Listing) -> list[Flaw]:

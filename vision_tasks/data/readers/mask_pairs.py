@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from PIL import Image
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import images_by_stem, in_order, some, split_name, subfolders
+from vision_tasks.data.readers.class_names import numbered, read_lines
 from vision_tasks.errors import UserError
 from vision_tasks.types import IGNORE, Masks, Sample, Size
 
@@ -154,12 +154,8 @@ def _named_classes(root: Path) -> _Classes | None:
     path = next((path for name in ("classes.txt", "classes.csv") if (path := root / name).is_file()), None)
     if path is None:
         return None
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text; save it as such") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    entries = _csv_entries(lines) if path.suffix == ".csv" else _text_entries(lines)
+    lines = read_lines(path)
+    entries = _csv_entries(lines) if path.suffix == ".csv" else numbered(lines)
     counts = Counter(str(value) for value, _ in entries), Counter(name for _, name in entries)
     repeated = [item for counter in counts for item, count in counter.items() if count > 1]
     if repeated:
@@ -172,12 +168,6 @@ def _csv_entries(lines: Iterable[str]) -> list[tuple[int, str]]:
     if names and names[0].casefold() in {"name", "class"}:
         names = names[1:]
     return list(enumerate(names))
-
-
-def _text_entries(lines: Iterable[str]) -> list[tuple[int, str]]:
-    found = [(re.fullmatch(r"(\d+)[\s,:;]+(.+)", line), line) for line in lines]
-    numbered = [(int(match[1]), match[2]) for match, _ in found if match]
-    return numbered if len(numbered) == len(found) else [(i, line) for i, (_, line) in enumerate(found)]
 
 
 def _classes(path: Path, entries: list[tuple[int, str]]) -> _Classes:

@@ -46,6 +46,10 @@ class TestLabels:
             canvas = canvas.paste(Labels.one_hot(label, 4), region)
         torch.testing.assert_close(canvas.weight, torch.tensor([[6.0, 10.0, 12.0, 20.0]]) / 48)
 
+    def test_erasing_a_part_changes_nothing(self):
+        erased = Labels.one_hot(1, 3).erase(torch.ones(1, 4, 4, dtype=torch.bool))
+        assert torch.equal(erased.weight, torch.tensor([[0.0, 1.0, 0.0]]))
+
     def test_blend_is_per_image(self):
         left = Labels(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
         right = Labels(torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
@@ -118,6 +122,22 @@ class TestBoxes:
         under = boxes((2, 2, 8, 8)).paste(boxes(), region)
         assert under.flat().xyxy[0].tolist() == [[2, 2, 8, 8]]
 
+    def test_erase_hides_and_shrinks_and_leaves_corners(self):
+        region = torch.zeros(2, 10, 20, dtype=torch.bool)
+        region[0, 2:8, 4:14] = True
+        rows = [
+            (5, 3, 13, 7),  # all under it
+            (2, 3, 8, 7),  # its right two thirds: what is in sight ends at x = 4
+            (10, 6, 18, 10),  # a corner, 8 of 32 px^2
+            (0, 0, 3, 3),  # beside it
+            (4, 1, 14, 8),  # 60 of 70 px^2 hidden, so that 1/7 is in sight
+            (4, 1.5, 14, 8),  # 60 of 65 px^2: 1/13 is too little
+        ]
+        erased = Boxes.stack([boxes(*rows), boxes(*rows)]).erase(region)
+        kept = dict(zip(erased.image(0).label[0].tolist(), erased.image(0).xyxy[0].tolist(), strict=True))
+        assert kept == {1: [2, 3, 4, 7], 2: [10, 6, 18, 10], 3: [0, 0, 3, 3], 4: [4, 1, 14, 2]}
+        assert torch.equal(erased.image(1).xyxy, boxes(*rows).xyxy)  # nothing was erased there
+
     def test_blend_keeps_both(self):
         assert boxes((0, 0, 1, 1)).blend(boxes((2, 2, 3, 3)), torch.tensor([0.5])).valid.sum() == 2
 
@@ -166,6 +186,13 @@ class TestMasks:
     def test_paste(self):
         region = torch.tensor([[[False, True], [False, True]]])
         assert mask([[0, 0], [0, 0]]).paste(mask([[1, 2], [1, 2]]), region).index.tolist() == [[[0, 2], [0, 2]]]
+
+    def test_erased_pixels_are_ignored(self):
+        region = torch.tensor([[[False, True], [False, True]]])
+        assert mask([[0, 1], [2, 1]]).erase(region).index.tolist() == [[[0, IGNORE], [2, IGNORE]]]
+        mixed = mask([[0, 1]]).blend(mask([[1, 1]]), torch.tensor([0.5])).erase(torch.tensor([[[True, False]]]))
+        assert mixed.index.tolist() == [[[IGNORE, 1]]]
+        assert mixed.dense()[0, :, 0].T.tolist() == [[0, 0, 0], [0, 1, 0]]
 
     def test_blend_gives_probabilities_and_keeps_ignore(self):
         mixed = mask([[0, 1]]).blend(mask([[1, IGNORE]]), torch.tensor([0.25]))

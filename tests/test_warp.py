@@ -17,7 +17,7 @@ from vision_tasks.warp import BORDER, warp_into, warp_reference
 
 
 def warp(pixels, matrix, size, **options):
-    canvas = np.full((*size, 3), BORDER, np.uint8)
+    canvas = np.full((*size, pixels.shape[2]), BORDER, np.uint8)
     warp_into(canvas, pixels, matrix, **options)
     return canvas
 
@@ -37,6 +37,14 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     picture = 128 + 40 * picture / picture.std()
     cv2.circle(picture, (width // 2, height // 2), min(height, width) // 4, (250, 40, 40), -1)
     return picture.clip(0, 255).astype(np.uint8)
+
+
+def bands(height: int, width: int, count: int) -> np.ndarray:
+    """As many different pictures, one in each channel."""
+    return np.concatenate([photo(height, width, seed) for seed in range(-(-count // 3))], axis=2)[..., :count]
+
+
+MANY = (1, 2, 3, 4, 5, 6, 13)
 
 
 def test_identity_and_flips_are_exact():
@@ -154,3 +162,71 @@ def test_inputs_are_not_changed():
     before = pixels.copy()
     warp(pixels, scale(0.3, 0.4), (15, 20), colour=np.eye(3, 4, dtype=np.float32))
     assert np.array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("channels", [*MANY, 200])
+def test_any_number_of_channels_by_whole_pixels_is_exact(channels):
+    pixels = bands(20, 30, channels)
+    assert np.array_equal(warp(pixels, np.eye(3), (20, 30)), pixels)
+    assert np.array_equal(warp(pixels, affine(-1, 0, 30, 0, 1, 0), (20, 30)), pixels[:, ::-1])
+    assert np.array_equal(warp(pixels, translate(-3, -7), (10, 20)), pixels[7:17, 3:23])
+
+
+@pytest.mark.parametrize("channels", MANY)
+@pytest.mark.parametrize(
+    ("size", "kind"), [((30, 40), "rotated"), ((110, 97), "letterbox"), ((400, 500), "rotated"), ((350, 600), "crop")]
+)
+def test_any_number_of_channels_equals_the_definition(channels, size, kind):
+    """Enlarged, shrunk by the prefilter, and shrunk so far that blocks are averaged first."""
+    pixels, canvas = bands(*size, channels), (36, 48)
+    matrix = {
+        "rotated": centred(affine(0.9, 0.3, 2.1, -0.3, 0.9, -1.3), canvas) @ letterbox(size, canvas),
+        "letterbox": letterbox(size, canvas),
+        "crop": crop((20, 10, 560, 340), canvas),
+    }[kind]
+    ours = warp(pixels, matrix, canvas)
+    assert ours.shape == (*canvas, channels)
+    exact = warp_reference(torch.from_numpy(pixels).permute(2, 0, 1) / 255, torch.from_numpy(matrix), canvas)
+    for channel in range(channels):
+        assert psnr(ours[..., channel], exact[channel] * 255) > 38
+        alone = warp(pixels[..., channel : channel + 1], matrix, canvas)
+        assert np.array_equal(ours[..., channel], alone[..., 0])
+
+
+BRIGHTER = np.array([[1.2, 0, 0, -0.1], [0, 1.2, 0, -0.1], [0, 0, 1.2, -0.1]], np.float32)
+GREY = np.tile(np.array([0.299, 0.587, 0.114, 0], np.float32), (3, 1))
+TINTED = np.array([[0.5, 0, 0, 0], [0, 1, 0, 0.1], [0, 0.5, 0.5, 0]], np.float32)
+
+
+@pytest.mark.parametrize("channels", [4, 5, 13])
+@pytest.mark.parametrize("colour", [BRIGHTER, GREY, TINTED])
+def test_colours_touch_the_first_three_channels_alone(channels, colour):
+    pixels = bands(20, 30, channels)
+    kept = pixels.copy()
+    ours = warp(pixels, np.eye(3), (20, 30), colour=colour)
+    rgb = (pixels[..., :3] / 255) @ colour[:, :3].T.astype(float) + colour[:, 3]
+    assert np.abs(ours[..., :3] / 255 - rgb.clip(0, 1)).max() <= 0.55 / 255  # OpenCV's factors have ten bits
+    assert np.array_equal(ours[..., 3:], pixels[..., 3:])
+    assert np.array_equal(pixels, kept)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_fewer_channels_are_greys_which_brightness_changes_and_saturation_does_not(channels):
+    pixels = bands(20, 30, channels)
+    brighter = warp(pixels, np.eye(3), (20, 30), colour=BRIGHTER)
+    assert np.abs(brighter / 255 - (1.2 * pixels / 255 - 0.1).clip(0, 1)).max() <= 0.51 / 255
+    assert np.array_equal(warp(pixels, np.eye(3), (20, 30), colour=GREY), pixels)
+
+
+def test_a_grey_channel_changes_as_a_grey_pixel_does():
+    grey = photo(20, 30)[..., :1]
+    alone = warp(grey, np.eye(3), (20, 30), colour=BRIGHTER)
+    assert np.array_equal(warp(grey.repeat(3, axis=2), np.eye(3), (20, 30), colour=BRIGHTER), alone.repeat(3, axis=2))
+
+
+def test_outside_and_beyond_the_region_every_channel_is_border():
+    pixels = bands(20, 20, 6)
+    canvas = warp(pixels, translate(5, 0), (20, 30), region=(0, 0, 20, 20))
+    assert np.array_equal(canvas[:, 5:20], pixels[:, :15])
+    assert (canvas[:, :5] == BORDER).all()
+    assert (canvas[:, 20:] == BORDER).all()

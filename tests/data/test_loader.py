@@ -11,12 +11,16 @@ from PIL import Image
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import Policy
+from vision_tasks.data.decode import DecodeError
 from vision_tasks.data.loader import Loader
-from vision_tasks.types import Boxes, Labels, Masks, Sample
+from vision_tasks.errors import UserError
+from vision_tasks.types import Bands, Boxes, Labels, Masks, Patch, Sample
 from vision_tasks.warp import BORDER
 
 CANVAS = (48, 64)
-BUSY = Policy(crop_area=(0.5, 1), flip_x=0.5, rotate=10, zoom=(0.8, 1.2), brightness=0.2, hue=0.1, mosaic=0.5)
+BUSY = Policy(
+    crop_area=(0.5, 1), flip_x=0.5, rotate=10, zoom=(0.8, 1.2), brightness=0.2, hue=0.1, erase=0.5, mosaic=0.5
+)
 
 
 def label_truth(index, size):
@@ -190,3 +194,132 @@ def test_leaving_early_leaves_no_thread(pictures):
     iterator.close()
     assert threading.active_count() == before
     assert next(plans) is not None  # back-pressure: most plans were never asked for
+
+
+def pages(folder, count):
+    """A container of many pictures, none of which is a file: [h,w,3], of different sizes."""
+    random = np.random.default_rng(7)
+    pixels = [random.integers(0, 256, (50 + i, 70 - i, 3), dtype=np.uint8) for i in range(count)]
+    read = []
+
+    def page(index):
+        read.append(index)
+        return pixels[index]
+
+    loaded = [
+        Sample(f"all.bin/{i}", folder / "all.bin", partial(label_truth, i), pixels=partial(page, i))
+        for i in range(count)
+    ]
+    return loaded, pixels, read
+
+
+def test_pixels_of_a_container_are_taken_as_a_files_are(tmp_path):
+    loaded, pixels, _ = pages(tmp_path, 5)
+    files = []
+    for i, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+        files.append(Sample(loaded[i].id, tmp_path / f"{i}.png", loaded[i].truth))
+    for ours, theirs in zip(batches(loaded, BUSY, 2), batches(files, BUSY, 2), strict=True):
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.targets.weight, theirs.targets.weight)
+        for a, b in zip(ours.info, theirs.info, strict=True):
+            assert (a.id, a.size) == (b.id, b.size)
+            np.testing.assert_array_equal(a.placement, b.placement)
+
+
+def test_a_container_is_read_picture_by_picture(tmp_path):
+    loaded, _, read = pages(tmp_path, 20)
+    plans = [fitted([i], CANVAS, "stretch") for i in range(20)]
+    iterator = iter(Loader(loaded, plans, CANVAS, detail=CANVAS, workers=1))
+    assert read == []
+    next(iterator)
+    assert len(read) <= 4  # the batch itself, those ahead, and the one that is being made
+    iterator.close()
+
+
+def test_a_damaged_picture_of_a_container_loses_its_row_and_wrong_use_is_raised(tmp_path):
+    loaded, _, _ = pages(tmp_path, 3)
+
+    def failing(error):
+        raise error
+
+    damaged = Sample("all.bin/9", loaded[0].path, loaded[0].truth, pixels=partial(failing, DecodeError("cut short")))
+    batch = batches([*loaded, damaged], Policy(), 4)[0]
+    assert len(batch) == 3
+    assert [(failure.id, failure.reason) for failure in batch.failures] == [("all.bin/9", "cut short")]
+    wrong = Sample("all.bin/9", loaded[0].path, loaded[0].truth, pixels=partial(failing, UserError("no such file")))
+    with pytest.raises(UserError, match="no such file"):
+        batches([wrong], Policy(), 1)
+
+
+def save_bands(path, pixels):
+    rasterio = pytest.importorskip("rasterio")
+    height, width, count = pixels.shape
+    kind = {"driver": "GTiff", "height": height, "width": width, "count": count, "dtype": pixels.dtype}
+    with rasterio.open(path, "w", transform=rasterio.Affine(10, 0, 0, 0, -10, 0), **kind) as file:
+        file.write(pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("numbers", [(4, 3, 2), (1, 2, 3, 4, 5, 6, 7), (5,), (2, 6)])
+def test_bands_of_files_are_the_channels(tmp_path, numbers):
+    """One canvas pixel a file pixel: the batch holds what the file holds, in the order that was asked for."""
+    pixels = np.random.default_rng(1).integers(0, 256, (*CANVAS, 7), dtype=np.uint8)
+    save_bands(tmp_path / "many.tif", pixels)
+    loaded = samples([tmp_path / "many.tif"], label_truth)
+    batch = batches(loaded, Policy(), 1, bands=Bands(numbers))[0]
+    expected = pixels[..., [number - 1 for number in numbers]].astype(np.float32) / 255
+    assert batch.images.shape == (1, len(numbers), *CANVAS)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(batch.images[0], torch.from_numpy(expected).permute(2, 0, 1), atol=1e-6, rtol=0)
+
+
+def test_bands_are_augmented_together_and_coloured_apart(tmp_path):
+    """The same picture in every channel: geometry moves all alike, colours change the first three."""
+    grey = np.random.default_rng(1).integers(60, 190, (60, 80, 1), dtype=np.uint8)
+    save_bands(tmp_path / "many.tif", grey.repeat(5, axis=2))
+    loaded = samples([tmp_path / "many.tif"], label_truth)
+    moved = batches(loaded, Policy(rotate=30, crop_area=(0.3, 0.9)), 1, bands=Bands((1, 2, 3, 4, 5)))[0].images[0]
+    assert torch.equal(moved, moved[:1].expand(5, -1, -1))
+    brighter = Policy(rotate=30, crop_area=(0.3, 0.9), brightness=0.5)
+    tinted = batches(loaded, brighter, 1, bands=Bands((1, 2, 3, 4, 5)))[0].images[0]
+    assert torch.equal(tinted[3:], moved[3:])
+    assert torch.equal(tinted[:3], tinted[:1].expand(3, -1, -1))
+    assert (tinted[0] - moved[0]).abs().max() > 0.02
+
+
+def test_a_file_without_the_bands_is_a_failure_that_says_so(tmp_path):
+    save_bands(tmp_path / "two.tif", np.zeros((*CANVAS, 2), np.uint8))
+    batch = batches(samples([tmp_path / "two.tif"], label_truth), Policy(), 1, bands=Bands((1, 3)))[0]
+    assert batch.images.shape == (0, 2, *CANVAS)
+    assert "band 3" in batch.failures[0].reason
+
+
+def test_bands_of_a_container_are_chosen_from_its_colours(tmp_path):
+    loaded, pixels, _ = pages(tmp_path, 1)
+    whole = fitted([0], pixels[0].shape[:2], "stretch")
+
+    def load(bands):
+        return next(iter(Loader(loaded, [whole], pixels[0].shape[:2], detail=CANVAS, bands=bands)))
+
+    expected = torch.from_numpy(pixels[0][..., [2, 0]].astype(np.float32) / 255).permute(2, 0, 1)
+    torch.testing.assert_close(load(Bands((3, 1))).images[0], expected, atol=1e-6, rtol=0)
+    stretched = load(Bands((2,), (100, 200))).images[0, 0].numpy()
+    np.testing.assert_allclose(stretched, ((pixels[0][..., 1] - 100.0) / 100).clip(0, 1), atol=0.51 / 255)
+    assert "has no band 4" in load(Bands((4,))).failures[0].reason
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_an_erased_rectangle_is_border_and_its_truth_is_hidden(pictures, truth):
+    loaded = samples(pictures[:1], truth)
+    plain = batches(loaded, Policy(), 1)[0]
+    place = fitted([0], CANVAS, "letterbox")[0][0].place
+    region = (10, 5, 40, 45)
+    erased = next(iter(Loader(loaded, [[(Patch(0, place, erase=region),)]], CANVAS, detail=CANVAS)))
+    hole = torch.zeros(1, *CANVAS, dtype=torch.bool)
+    hole[:, 5:45, 10:40] = True
+    grey = torch.tensor(BORDER / 255)
+    torch.testing.assert_close(erased.images, torch.where(hole[:, None], grey, plain.images), atol=1e-6, rtol=0)
+    for ours, expected in zip(
+        tensors(erased.targets), tensors(type(plain.targets).stack([plain.targets.erase(hole)])), strict=True
+    ):
+        assert torch.equal(ours, expected)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vision_tasks.augment.policy import strength
+from vision_tasks.cards import dataset_card, dataset_names, weight_cards_for
 from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
 from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.decode import count_bands
+from vision_tasks.data.folders import some
 from vision_tasks.device import choose_device, choose_precision
+from vision_tasks.download import dataset_folder
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
-from vision_tasks.engine.evaluate import Inference, score
-from vision_tasks.engine.progress import say
+from vision_tasks.engine.evaluate import Inference, score, score_stored
+from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
 from vision_tasks.engine.train import TrainingData
@@ -23,6 +29,7 @@ from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model
 from vision_tasks.models.registry import model_entry, model_names
 from vision_tasks.tasks import Report, Task, get_task
+from vision_tasks.types import Failure, Sample, Size
 
 PathLike = str | Path
 
@@ -30,8 +37,19 @@ _FLAWS_SHOWN = 5
 
 
 def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> Dataset[Any]:
-    """Read a data set of `task`; its format is recognised unless given. Raises UserError."""
-    return open_dataset(Path(data), get_task(task).readers, data_format)
+    """Read a data set of `task`: a folder or file, whose format is recognised unless given, or the name of a card.
+
+    Raises UserError.
+    """
+    record = get_task(task)
+    if Path(data).exists() or str(data) not in dataset_names():
+        return open_dataset(Path(data), record.readers, data_format)
+    card = dataset_card(str(data))
+    if card.task != task:
+        raise UserError(f"data set '{card.name}' is for {card.task}, not for {task}")
+    with downloading() as report:
+        folder = dataset_folder(card, report)
+    return open_dataset(folder, record.readers, data_format or card.format)
 
 
 def train(
@@ -48,12 +66,13 @@ def train(
     """Train a model and return its run folder.
 
     `settings` are the fields of `TrainConfig` (epochs, image_size, batch_size, lr, seed, ...); what is not given comes
-    from `config`, then from the model family's and the task's recipe. `resume` continues a run folder to its end,
-    exactly as if it had never stopped; only `data` can be given beside it, where the data has moved. Raises
-    UserError for anything that is the caller's to mend.
+    from `config`, then from the model family's and the task's recipe. `bands` may be "all", for every band that the
+    first training image has. `resume` continues a run folder to its end, exactly as if it had never stopped; only
+    `data` can be given beside it, where the data has moved. Raises UserError for anything that is the caller's to mend.
     """
     record = get_task(task)
-    place = {"data": _absolute(data)} if data else {}
+    place = {"data": _kept(data)} if data else {}
+    all_bands = settings.get("bands") == "all" and bool(settings.pop("bands"))
     if resume is not None:
         folder = RunFolder(Path(resume))
         _refuse_beside_resume(model=model, augment=augment, config=config, out=out, **settings)
@@ -64,11 +83,15 @@ def train(
         folder.require_new()
     if not chosen.data:
         raise UserError("no data: give --data PATH")
-    dataset = open_dataset(Path(chosen.data), record.readers, chosen.data_format)
+    dataset = load_dataset(task, chosen.data, chosen.data_format)
     training, validation, remarks = train_val(dataset)
     _introduce(dataset, remarks)
-    material = TrainingData(training, validation, dataset.classes)
-    training_engine.train(record, chosen, folder, material, resume is not None)
+    if all_bands:
+        chosen = chosen.changed(bands=tuple(range(1, count_bands(training[0].path) + 1)))
+    if chosen.weights == "none" and resume is None:
+        _mention_cards(chosen.model)
+    material = TrainingData(training, validation, dataset.classes, dataset.exclusive)
+    training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
     return folder.path
 
@@ -76,7 +99,8 @@ def train(
 def evaluate(
     task: str,
     *,
-    weights: PathLike,
+    weights: PathLike | None = None,
+    predictions: PathLike | None = None,
     data: PathLike,
     split: str = "test",
     out: PathLike | None = None,
@@ -85,25 +109,32 @@ def evaluate(
     device: str = "auto",
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """Score a checkpoint on a split, in original pixels; writes `metrics.json` into `out` where it is given.
+    """Score a checkpoint, or stored predictions of any tool, on a split; writes `metrics.json` into `out` if given.
 
     Precision is fp32 unless asked for otherwise, so that a score does not depend on the machine. Raises UserError.
     """
+    if (weights is None) == (predictions is None):
+        raise UserError("give either --weights, to score a model, or --predictions, to score what is stored")
     record = get_task(task)
     _require_positive(batch_size=batch_size)
-    model, card = _load(record, weights, device, precision)
-    dataset = open_dataset(Path(data), record.readers, data_format)
-    samples = pick_split(dataset, split)
+    model = None if weights is None else _load(record, weights, device, precision)
+    dataset = load_dataset(task, data, data_format)
+    samples: Sequence[Sample[Any]] = pick_split(dataset, split)
     _introduce(dataset, [] if split in (*dataset.splits, "all") else complete_splits(dataset)[1])
-    _require_same_classes(card, dataset)
     folder = None if out is None else _output_folder(Path(out))
-    metrics, failures = score(model, record, samples, card.classes, card.input, batch_size)
-    metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
+    failures: list[Failure] = []
+    if model is not None:
+        inference, card = model
+        samples = _numbered_as(card, dataset, samples)
+        record = _suited(record, card.exclusive)
+        metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
+    else:
+        metrics = _score_stored(_suited(record, dataset.exclusive), Path(str(predictions)), dataset, samples)
     for failure in failures:
         say(f"left out, cannot be read: {failure.path}: {failure.reason}")
+    metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     if folder is not None:
-        write_text(folder / "metrics.json", dumps(metrics) + "\n")
-        say(f"wrote {folder / 'metrics.json'}")
+        _write_metrics(folder, metrics, tuple(metrics["per_class"]))
     return metrics
 
 
@@ -128,6 +159,7 @@ def predict(
         if name not in inference.FORMATS:
             raise unknown_name("format", name, inference.FORMATS)
     model, card = _load(record, weights, device, precision)
+    record = _suited(record, card.exclusive)
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
@@ -159,8 +191,8 @@ def resolve_config(
         raise UserError(f"{config} is a configuration for {given['task']}, not for {task.name}")
     name = model or given.get("model") or task.recipe.model
     require_model_of(task, name)
-    if settings.get("weights", "none") != "none":
-        settings = settings | {"weights": _absolute(settings["weights"])}
+    if "weights" in settings:
+        settings = settings | {"weights": _kept(settings["weights"])}
     resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
 
@@ -195,26 +227,70 @@ def _require_positive(**values: int) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
 
 
-def _absolute(path: PathLike) -> str:
-    # A run can be resumed from another folder than it was started in.
-    return str(Path(path).absolute())
+def _kept(path: PathLike) -> str:
+    """As it is stored: a run can be resumed from another folder than it was started in. Names of cards stay."""
+    return str(Path(path).absolute()) if Path(path).exists() else str(path)
 
 
 def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tuple[Inference[Any], ModelCard]:
-    model, card = load_model(Path(weights))
+    with downloading() as report:
+        model, card = load_model(weights, report)
     require_model_of(task, card.name)
     chosen = choose_device(device)
     return Inference.of(model, chosen, choose_precision(precision, chosen)), card
 
 
-def _require_same_classes(card: ModelCard, dataset: Dataset[Any]) -> None:
-    if card.classes != dataset.classes:
-        only = sorted(set(card.classes) ^ set(dataset.classes))
-        how = f"not in both: {', '.join(only)}" if only else "the same names in another order"
+def _numbered_as(card: ModelCard, dataset: Dataset[Any], samples: Sequence[Sample[Any]]) -> Sequence[Sample[Any]]:
+    """`samples` with their classes numbered as the model's are: classes are matched by name."""
+    if only := sorted(set(card.classes) ^ set(dataset.classes)):
         raise UserError(
-            f"classes differ ({how}): the weights know {', '.join(card.classes)}; "
-            f"{dataset.root} has {', '.join(dataset.classes)}"
+            f"classes differ (not in both: {some(only, 20)}): the weights know {some(card.classes, 20)}; "
+            f"{dataset.root} has {some(dataset.classes, 20)}"
         )
+    if card.exclusive and not dataset.exclusive:
+        raise UserError(f"{dataset.root}: images have several labels, but the weights were trained for one an image")
+    if card.classes == dataset.classes:
+        return samples
+    numbers = [card.classes.index(name) for name in dataset.classes]
+    return [replace(sample, truth=partial(_renumbered, sample, numbers)) for sample in samples]
+
+
+def _renumbered(sample: Sample[Any], numbers: Sequence[int], size: Size | None) -> Any:
+    return sample.truth(size).renumbered(numbers)
+
+
+def _score_stored(
+    record: Task[Any], predictions: Path, dataset: Dataset[Any], samples: Sequence[Sample[Any]]
+) -> dict[str, Any]:
+    if record.stored is None:
+        raise UserError(f"stored predictions of {record.name} can't be scored yet; give --weights")
+    stored = record.stored(predictions, dataset.classes, [sample.id for sample in samples])
+    return score_stored(record, stored, samples, dataset.classes)
+
+
+def _suited(record: Task[Any], exclusive: bool) -> Task[Any]:
+    """The task's record for images of one class each, or of several."""
+    if exclusive:
+        return record
+    if record.several is None:
+        raise UserError(f"{record.name} takes no data whose images have several labels")
+    return record.several
+
+
+def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]) -> None:
+    write_text(folder / "metrics.json", dumps(metrics) + "\n")
+    written = [folder / "metrics.json"]
+    if "confusion" in metrics:
+        from vision_tasks.report.confusion import write_confusion
+
+        written += write_confusion(folder, metrics["confusion"], classes)
+    say(f"wrote {', '.join(map(str, written))}")
+
+
+def _mention_cards(model: str) -> None:
+    """Starting from nothing is the default; that there is something to start from should be known."""
+    if cards := weight_cards_for(model):
+        say(f"from scratch; to start from published weights: --weights {' or '.join(card.name for card in cards)}")
 
 
 def _introduce(dataset: Dataset[Any], remarks: Sequence[str]) -> None:

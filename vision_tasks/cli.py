@@ -20,10 +20,10 @@ _TASKS = {
     "segment": "Semantic segmentation: a class for every pixel.",
 }
 
-Data = Annotated[str, typer.Option(help="Folder of the data set; its format is recognised.")]
+Data = Annotated[str, typer.Option(help="Folder or file of the data set, whose format is recognised, or a card.")]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Weights = Annotated[str, typer.Option(help="Run folder or .safetensors file.")]
+Weights = Annotated[str, typer.Option(help="Run folder, .safetensors file or name of a weight card.")]
 
 
 def _task_app(task: str, summary: str) -> typer.Typer:
@@ -32,14 +32,25 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
     @app.command()
     def train(
-        data: Annotated[str | None, typer.Option(help="Folder of the data set; its format is recognised.")] = None,
+        data: Annotated[
+            str | None, typer.Option(help="Folder or file of the data set, whose format is recognised, or a card.")
+        ] = None,
         model: Annotated[str | None, typer.Option(help="Name of the model; `vision-tasks models` lists them.")] = None,
-        weights: Annotated[str | None, typer.Option(help="Checkpoint to start from, or none.")] = None,
+        weights: Annotated[
+            str | None, typer.Option(help="What to start from: run, file, card, imagenet or none.")
+        ] = None,
         epochs: Annotated[int | None, typer.Option(help="Times through the training images.")] = None,
         image_size: Annotated[int | None, typer.Option(help="Side of the square canvas in pixels.")] = None,
         batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
         lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-        freeze: Annotated[str | None, typer.Option(help="none or backbone.")] = None,
+        freeze: Annotated[str | None, typer.Option(help="What stands still: none, backbone or N of its parts.")] = None,
+        freeze_epochs: Annotated[
+            int | None, typer.Option(help="Epochs for the head alone, before everything learns, slowly.")
+        ] = None,
+        probe: Annotated[bool, typer.Option("--probe", help="Only fit the last layer, to a still network.")] = False,
+        class_weights: Annotated[str | None, typer.Option(help="none, or auto: rare classes count more.")] = None,
+        bands: Annotated[str | None, typer.Option(help="Bands of many-band images, as 4,3,2, or all.")] = None,
+        band_range: Annotated[str | None, typer.Option(help="Values of black and white in bands, as 0,3000.")] = None,
         augment: Annotated[str | None, typer.Option(help="none, light, default or strong.")] = None,
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
         precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
@@ -55,17 +66,23 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         """Train a model; writes a run folder with checkpoints and metrics."""
         from vision_tasks import api
 
-        given = {"weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
-                 "freeze": freeze, "device": device, "precision": precision, "seed": seed,
-                 "data_format": data_format}  # fmt: skip
+        given = {
+            "weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
+            "freeze": freeze, "freeze_epochs": freeze_epochs, "probe": probe or None, "class_weights": class_weights,
+            "bands": bands, "band_range": band_range, "device": device, "precision": precision, "seed": seed,
+            "data_format": data_format,
+        }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
         chosen |= _settings(settings or [])
         api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
 
     @app.command()
     def evaluate(
-        weights: Weights,
         data: Data,
+        weights: Annotated[
+            str | None, typer.Option(help="Run folder, .safetensors file or name of a weight card.")
+        ] = None,
+        predictions: Annotated[str | None, typer.Option(help="Score these instead, of any tool.")] = None,
         split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "test",
         out: Annotated[str | None, typer.Option(help="Folder for metrics.json.")] = None,
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
@@ -73,13 +90,13 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
         data_format: DataFormat = None,
     ) -> None:
-        """Score a checkpoint on a split, in original pixels."""
+        """Score a checkpoint, or stored predictions, on a split, in original pixels."""
         from vision_tasks import api
-        from vision_tasks.tasks import get_task
 
-        metrics = api.evaluate(task, weights=weights, data=data, split=split, out=out, batch_size=batch_size,
-                               device=device, precision=precision, data_format=data_format)  # fmt: skip
-        _print_scores(metrics, get_task(task).headline)
+        metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
+                               batch_size=batch_size, device=device, precision=precision,
+                               data_format=data_format)  # fmt: skip
+        _print_scores(metrics)
 
     @app.command()
     def predict(
@@ -129,14 +146,34 @@ def demo(
     run_demo(out, tuple(tasks.split(",")))
 
 
-@app.command()
-def models(task: Annotated[str | None, typer.Option(help="classify, detect or segment.")] = None) -> None:
+_models = typer.Typer(help="The models, with the licence of their code.", add_completion=False)
+app.add_typer(_models, name="models")
+
+
+@_models.callback(invoke_without_command=True)
+def models(
+    context: typer.Context, task: Annotated[str | None, typer.Option(help="classify, detect or segment.")] = None
+) -> None:
     """The models of a task, with the licence of their code."""
+    if context.invoked_subcommand is not None:
+        return
     from vision_tasks.models.registry import model_entry, model_names
 
     for name in model_names(task):
         entry = model_entry(name)
         print(f"{entry.task:9} {name:36} {entry.family:28} {entry.code_licence}")
+
+
+@_models.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    image_size: Annotated[int | None, typer.Option(help="Side of the square canvas in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="How many classes it tells apart.")] = None,
+) -> None:
+    """Each layer's output shape, parameters and multiply-adds."""
+    from vision_tasks.commands.show import show_model
+
+    print(show_model(name, image_size, classes))
 
 
 # The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
@@ -203,9 +240,12 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _print_scores(metrics: dict[str, Any], headline: tuple[str, ...]) -> None:
-    for name in headline:
-        print(f"{name:16} {metrics[name]:.4f}")
+def _print_scores(metrics: dict[str, Any]) -> None:
+    """Every score of the whole, with its interval where it has one."""
+    for name, value in metrics.items():
+        if isinstance(value, float):
+            low, high = metrics.get(f"{name}_ci", (None, None))
+            print(f"{name:16} {value:.4f}" + ("" if low is None else f"  [{low:.4f}, {high:.4f}]"))
     print(f"{'images':16} {metrics['images']}")
 
 

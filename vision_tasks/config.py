@@ -106,6 +106,12 @@ class TrainConfig(BaseModel):
     save_steps: int = Field(200, gt=0, description="a resumable state is saved after so many steps, and every epoch")
     validate_every: int = Field(1, gt=0, description="epochs between validations; the last one is always validated")
 
+    @field_validator("bands", "band_range", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """`4,3,2`, as it is written on the command line."""
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
     @property
     def input(self) -> InputSpec:
         bands = Bands(self.bands, self.band_range) if self.bands else None

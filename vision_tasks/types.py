@@ -49,6 +49,9 @@ class Targets(Protocol):
     def counts(self, num_classes: int) -> Tensor:
         """How much of each class there is, float32 [K]: images, boxes or pixels."""
 
+    def renumbered(self, numbers: Sequence[int]) -> Self:
+        """The same target where class i is called `numbers[i]`, a permutation of all classes."""
+
     def image(self, index: int) -> Self:
         """The target of one image, still as a batch (B = 1)."""
 
@@ -100,6 +103,9 @@ class Labels:
 
     def counts(self, num_classes: int) -> Tensor:
         return self.weight.sum(dim=0)
+
+    def renumbered(self, numbers: Sequence[int]) -> Labels:
+        return Labels(_placed(self.weight, numbers))
 
     def image(self, index: int) -> Labels:
         return Labels(self.weight[index : index + 1])
@@ -154,6 +160,9 @@ class Boxes:
 
     def counts(self, num_classes: int) -> Tensor:
         return self.label[self.valid].bincount(minlength=num_classes).float()
+
+    def renumbered(self, numbers: Sequence[int]) -> Boxes:
+        return replace(self, label=torch.tensor(numbers, device=self.label.device)[self.label])
 
     def above(self, score: float) -> Boxes:
         """Predictions of at least `score`; the others become padding."""
@@ -277,6 +286,13 @@ class Masks:
     def counts(self, num_classes: int) -> Tensor:
         return self.index[self.index != IGNORE].long().bincount(minlength=num_classes).float()
 
+    def renumbered(self, numbers: Sequence[int]) -> Masks:
+        table = torch.arange(256, device=self.index.device)
+        table[: len(numbers)] = torch.tensor(numbers)
+        index = table[self.index.long()].to(self.index.dtype)
+        probability = None if self.probability is None else _placed(self.probability, numbers)
+        return replace(self, index=index, probability=probability)
+
     def dense(self) -> Tensor:
         """Probabilities [B,K,H,W]: one-hot where only indices are known, zero where ignored."""
         if self.probability is not None:
@@ -392,6 +408,13 @@ class Batch(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.info)
+
+
+def _placed(values: Tensor, numbers: Sequence[int]) -> Tensor:
+    """[B,K,...] with class i moved to place `numbers[i]`."""
+    moved = torch.empty_like(values)
+    moved[:, list(numbers)] = values
+    return moved
 
 
 def _move(tensor: Tensor, device: torch.device | str) -> Tensor:

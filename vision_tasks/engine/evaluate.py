@@ -45,6 +45,7 @@ def score(
     classes: Sequence[str],
     spec: InputSpec,
     batch_size: int,
+    intervals: bool = True,
 ) -> tuple[dict[str, Any], list[Failure]]:
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
     metric = task.metric(classes)
@@ -63,7 +64,17 @@ def score(
             bar.advance(len(batch) + len(batch.failures))
     if len(failures) == len(samples):
         raise nothing_readable(failures)
-    return metric.compute(), failures
+    return metric.compute(intervals), failures
+
+
+def score_stored(
+    task: Task[T], predictions: Sequence[T], samples: Sequence[Sample[T]], classes: Sequence[str]
+) -> dict[str, Any]:
+    """The task's metrics of stored `predictions`, one for each of `samples`; no image is read."""
+    metric = task.metric(classes)
+    for prediction, sample in zip(predictions, samples, strict=True):
+        metric.update(prediction, sample.truth(None))
+    return metric.compute()
 
 
 def nothing_readable(failures: Sequence[Failure]) -> UserError:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from vision_tasks.device import is_first_process
 
@@ -62,3 +72,25 @@ def progress(what: str, total: int | None) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console, transient=True) as shown:
         yield Bar(what, total, shown)
+
+
+@contextmanager
+def downloading() -> Iterator[Callable[[str, int, int | None], None]]:
+    """What to call with (file, bytes that are there, bytes in all if known) while files are fetched."""
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    shown = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    rows: dict[str, TaskID] = {}
+    printed: dict[str, float] = {}
+
+    def report(name: str, done: int, total: int | None) -> None:
+        if shown.console.is_terminal and is_first_process():
+            if name not in rows:
+                rows[name] = shown.add_task(name, total=total)
+            shown.update(rows[name], completed=done, total=total)
+        elif time.monotonic() - printed.get(name, float("-inf")) > _SECONDS_BETWEEN_LINES:
+            printed[name] = time.monotonic()
+            of = f" of {total / 1e6:.0f}" if total else ""
+            say(f"fetching {name}: {done / 1e6:.0f}{of} MB")
+
+    with shown if shown.console.is_terminal else nullcontext():
+        yield report

@@ -34,7 +34,7 @@ from vision_tasks.engine.batching import Part, cut, steps_per_epoch
 from vision_tasks.engine.evaluate import Inference, nothing_readable, score
 from vision_tasks.engine.optimisation import Holder, WeightMean, balanced_weights, held_at, make_optimiser
 from vision_tasks.engine.probe import fit_last_layer
-from vision_tasks.engine.progress import Bar, progress, say
+from vision_tasks.engine.progress import Bar, downloading, progress, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, environment
 from vision_tasks.engine.scalars import Scalars
 from vision_tasks.engine.schedule import pace, set_pace
@@ -277,7 +277,7 @@ class Training(Generic[T]):
         config = self.config
         inference = self._inference(self.model if self.mean is None else self.mean.model)
         scores, failures = score(
-            inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size
+            inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size, intervals=False
         )
         for failure in failures:
             self._count_failure(failure)
@@ -370,7 +370,8 @@ def _make_model(config: TrainConfig, data: TrainingData[T], resume: bool) -> Tas
     weight = balanced_weights(data.train, len(data.classes)) if config.class_weights == "auto" else None
     model.learn_by(config.loss.split("+") if config.loss else (), config.label_smoothing, weight)
     if config.weights != "none" and not resume:
-        say(start_from(model, config.weights))
+        with downloading() as report:
+            say(start_from(model, config.weights, report))
     return model
 
 

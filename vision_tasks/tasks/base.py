@@ -44,4 +44,6 @@ class Task(Generic[T]):
     record: Callable[[T, Output], list[dict[str, Any]]]  # one image's predictions as JSON, files written beside
     draw: Callable[[Pixels, T, Output], Pixels]  # one image's predictions on a copy of it
     recipe: TrainConfig  # defaults of a training
+    stored: Callable[[Path, Sequence[str], Sequence[str]], list[T]] | None = None
+    # ^ predictions of any tool: (file or folder, classes, sample ids) -> one for each id
     several: Task[T] | None = None  # the record for data whose images may have several classes at once

@@ -1,12 +1,15 @@
-"""Image classification: one class for a whole image."""
+"""Image classification: one class for a whole image, or all the classes that are to be seen on it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
-from vision_tasks.data.readers import folder_per_class
+from vision_tasks.data.readers import cifar_binary, csv_labels, folder_per_class, mnist_idx, oxford_pets
+from vision_tasks.data.readers.stored_labels import read_stored_labels
 from vision_tasks.metrics.classification import ClassificationMetric
+from vision_tasks.metrics.many_labels import ManyLabelMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import caption
 from vision_tasks.types import Labels
@@ -17,27 +20,45 @@ _TOP = 5
 
 def record(prediction: Labels, output: Output) -> list[dict[str, Any]]:
     """The most probable classes, best first."""
-    best = prediction.weight[0].topk(min(_TOP, len(output.classes)))
+    return _best(prediction, output, _TOP)
+
+
+def draw(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
+    """The image with its class and probability on a bar below it."""
+    return caption(pixels, _words(record(prediction, output)[:1]))
+
+
+def record_many(prediction: Labels, output: Output) -> list[dict[str, Any]]:
+    """All classes above the confidence threshold, best first."""
+    return [row for row in _best(prediction, output, len(output.classes)) if row["score"] >= output.report.confidence]
+
+
+def draw_many(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
+    """The image with its classes and their probabilities on a bar below it."""
+    return caption(pixels, _words(record_many(prediction, output)[:_TOP]) or "no class")
+
+
+def _best(prediction: Labels, output: Output, count: int) -> list[dict[str, Any]]:
+    best = prediction.weight[0].topk(min(count, len(output.classes)))
     return [
         {"label": output.classes[label], "score": round(score, 6)}
         for score, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
 
-def draw(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
-    """The image with its class and probability on a bar below it."""
-    best = record(prediction, output)[0]
-    return caption(pixels, f"{best['label']} {best['score']:.2f}")
+def _words(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{row['label']} {row['score']:.2f}" for row in rows)
 
 
-CLASSIFY: Task[Labels] = Task(
+_ONE_OF_THEM: Task[Labels] = Task(
     name="classify",
-    readers=(folder_per_class.READER,),
+    readers=(mnist_idx.READER, cifar_binary.READER, oxford_pets.READER, csv_labels.READER, folder_per_class.READER),
     metric=ClassificationMetric,
     score="top1",
     headline=("top1", "top5", "macro_f1"),
     record=record,
     draw=draw,
+    stored=read_stored_labels,
     recipe=TrainConfig(
         task="classify",
         model="resnet18",
@@ -50,3 +71,14 @@ CLASSIFY: Task[Labels] = Task(
         weight_decay=0.05,
     ),
 )
+
+_SEVERAL = replace(
+    _ONE_OF_THEM,
+    metric=ManyLabelMetric,
+    score="map",
+    headline=("map", "macro_f1"),
+    record=record_many,
+    draw=draw_many,
+)
+
+CLASSIFY = replace(_ONE_OF_THEM, several=_SEVERAL)

@@ -1,11 +1,16 @@
 """Every kind of image that people have, against Pillow; and every kind of damage, as a reason."""
 
 import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from vision_tasks.data import decode as decoding
 from vision_tasks.data.decode import DecodeError, decode, read_image, reduction_for
@@ -67,11 +72,42 @@ def test_grey_jpeg():
     assert np.ptp(pixels, axis=2).max() == 0
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_keep_their_range(kind):
-    ramp = np.linspace(0, 65535, 80 * 60).reshape(60, 80).astype(np.uint16)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+@pytest.mark.parametrize("top", [65535, 4095, 255, 3])
+def test_sixteen_bits_are_scaled_by_their_type_and_not_by_what_they_hold(kind, top):
+    """12-bit data in 16 bits is common, and stays dark: images must stay comparable."""
+    ramp = np.linspace(0, top, 80 * 60).reshape(60, 80).astype(np.uint16)
     pixels = decode(encoded(Image.fromarray(ramp), kind)).pixels
-    assert np.abs(pixels[..., 0].astype(float) - ramp / 257).max() <= 1
+    assert np.abs(pixels.astype(float) - ramp[..., None] / 257).max() <= 1
+
+
+def test_sixteen_bits_with_a_sign_have_black_at_zero():
+    ramp = np.linspace(-32768, 32767, 80 * 60).reshape(60, 80).astype(np.int16)
+    data = cv2.imencode(".tiff", ramp)[1].tobytes()
+    assert np.abs(decode(data).pixels[..., 0] - ramp.clip(0) * (255 / 32767)).max() <= 0.5
+
+
+def test_sixteen_bit_colours():
+    colours = RANDOM.integers(0, 65536, (20, 30, 3), dtype=np.uint16)
+    for data in (cv2.imencode(kind, colours[..., ::-1])[1].tobytes() for kind in (".png", ".tiff")):
+        assert np.abs(decode(data).pixels - colours / 257).max() <= 1
+
+
+@pytest.mark.parametrize(("top", "white"), [(1, 1), (200, 200), (1000, 65535), (1e6, 1e6)])
+def test_floating_grey(top, white):
+    ramp = np.linspace(0, top, 80 * 60, dtype=np.float32).reshape(60, 80)
+    pixels = decode(encoded(Image.fromarray(ramp), "TIFF")).pixels
+    assert np.abs(pixels[..., 1] - ramp * (255 / white)).max() <= 0.501
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "L", "CMYK", "RGBA", "LAB"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_modes_equal_pillow(mode, compression):
+    image = Image.fromarray(SMOOTH)
+    if mode == "LAB":
+        image = ImageCms.profileToProfile(image, *map(ImageCms.createProfile, ("sRGB", "LAB")), outputMode="LAB")
+    data = encoded(image.convert(mode), "TIFF", compression=compression)
+    assert np.array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
 def test_gif_equals_pillow():
@@ -79,9 +115,10 @@ def test_gif_equals_pillow():
     assert np.array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
-def test_first_frame_of_an_animation():
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
+def test_first_frame_of_several(kind):
     frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (10, 200)]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     assert np.abs(decode(data).pixels.astype(int) - 10).max() <= 2
 
 
@@ -140,6 +177,31 @@ def test_damage_is_an_error_with_its_reason(damage, reason):
         decode(damage(jpeg))
 
 
+KINDS = [
+    ("JPEG", {}),
+    ("JPEG", {"progressive": True}),
+    ("MPO", {}),
+    ("PNG", {}),
+    ("GIF", {}),
+    ("BMP", {}),
+    ("PPM", {}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("WEBP", {}),
+    ("JPEG2000", {}),
+    ("AVIF", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5, 0.9])
+def test_a_file_cut_short_is_never_half_a_picture(kind, options, share):
+    rough = (SMOOTH.astype(int) + RANDOM.integers(-9, 9, SMOOTH.shape)).clip(0, 255).astype(np.uint8)
+    data = encoded(Image.fromarray(rough), kind, **options)
+    with pytest.raises(DecodeError, match=r"empty|not an image|damaged|cut short"):
+        decode(data[: int(share * len(data))])
+
+
 def test_a_png_cut_short():
     with pytest.raises(DecodeError, match=r"cut short|truncated"):
         decode(encoded(Image.fromarray(SMOOTH), "PNG")[:-40])
@@ -150,7 +212,23 @@ def test_a_missing_file(tmp_path):
         read_image(tmp_path / "gone.jpg")
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_bomb_is_refused_before_it_is_decoded_and_the_limit_can_be_raised(monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 1000)
-    with pytest.raises(DecodeError, match="VISION_TASKS_MAX_PIXELS"):
+    with pytest.raises(DecodeError, match=r"larger than 1000 pixels; raise VISION_TASKS_MAX_PIXELS"):
         decode(encoded(Image.fromarray(SMOOTH), "PNG"))
+    monkeypatch.setattr(decoding, "MAX_PIXELS", SMOOTH.shape[0] * SMOOTH.shape[1])
+    assert np.array_equal(decode(encoded(Image.fromarray(SMOOTH), "PNG")).pixels, SMOOTH)
+
+
+@pytest.mark.parametrize(("limit", "refused"), [("200000000", True), ("1000000000", False)])
+def test_the_limit_is_ours_alone(tmp_path, limit, refused):
+    """Pillow has a limit of its own, which would stand below ours."""
+    data = encoded(Image.new("1", (8, 8)), "PNG")
+    header = b"IHDR" + struct.pack(">II", 30000, 30000) + data[24:29]
+    path = tmp_path / "large.png"
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    code = "import sys, pathlib; from vision_tasks.data.decode import *; print(count_bands(pathlib.Path(sys.argv[1])))"
+    environment = os.environ | {"VISION_TASKS_MAX_PIXELS": limit}
+    result = subprocess.run([sys.executable, "-c", code, path], env=environment, capture_output=True, text=True)
+    assert ("DecodeError: larger than 200000000 pixels" in result.stderr) == refused
+    assert (result.stdout.strip() == "3") != refused

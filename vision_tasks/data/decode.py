@@ -18,14 +18,13 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vision_tasks.data.bands import to_bytes
+from vision_tasks.data.channels import count_channels, grey_to_bytes, stored_channels
 from vision_tasks.data.geotiff import Tags, read_tags, read_values
 from vision_tasks.data.unreadable import DecodeError as DecodeError
 from vision_tasks.geometry import affine, scale
@@ -34,11 +33,15 @@ from vision_tasks.warp import Pixels
 
 MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse larger images before decoding them
 
-# Pillow warns of large images; here they have a limit of their own. (A context manager would not be thread-safe.)
+# Pillow warns of images larger than its own limit and refuses twice as large ones: raising the limit must raise both.
+# (A context manager would not be thread-safe.)
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# What is wrong with a file is told once, as its reason, and not by every library that has tried it, too.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _ORIENTATION_TAG = 0x0112
-_BITS_TAG = 258  # BitsPerSample of TIFF
 _MOST_CHANNELS = 4  # RGB and alpha; a file with more has no colours that are meant to be seen
 _CHOOSE = "choose them by --bands 4,3,2 or --bands all"
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
@@ -76,7 +79,7 @@ def count_bands(path: Path) -> int:
     """How many bands an image file has, by its header. Raises DecodeError."""
     data = _read_bytes(path)
     tags = read_tags(data)
-    return tags.bands if tags else _count_channels(_read_header(data).mode)
+    return tags.bands if tags else count_channels(_read_header(data).mode)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -115,8 +118,12 @@ def _decode_tiff_bands(data: bytes, tags: Tags, bands: Bands) -> Decoded:
 def _decode_channels(data: bytes, bands: Bands) -> Decoded:
     """Bands of a file that isn't a TIFF are its channels."""
     header = _read_header(data)
-    _require_bands(bands, _count_channels(header.mode))
-    values = _read_channels(data, header)
+    count = count_channels(header.mode)
+    _require_bands(bands, count)
+    _require_end(data, header)
+    values = stored_channels(data, count)
+    if values is None:
+        values = _decode_pixels(data, header, 1)[0]
     pixels = to_bytes(values[..., [number - 1 for number in bands.numbers]], bands.limits)
     to_original, size = _orientation(header.orientation, header.size)
     return Decoded(pixels, size, to_original)
@@ -236,58 +243,9 @@ def _decode_pillow(data: bytes) -> Pixels | None:
     try:
         image = Image.open(io.BytesIO(data))
         if image.mode.startswith("I") or image.mode == "F":
-            return np.repeat(_grey(np.asarray(image), _widened_top(image))[..., None], 3, axis=-1)
+            return np.repeat(grey_to_bytes(image)[..., None], 3, axis=-1)
         return np.array(image.convert("RGB"))
     except Exception:  # damaged data raises many kinds; OpenCV gets its chance, then the caller gives the reason
-        return None
-
-
-def _widened_top(image: Image.Image) -> int | None:
-    """White, where Pillow keeps 16 bits in 32: in PPM files, and in TIFFs with a sign (negative values are black)."""
-    if image.format == "PPM":
-        return 65535
-    return 32767 if image.mode == "I" and 16 in getattr(image, "tag_v2", {}).get(_BITS_TAG, ()) else None
-
-
-def _grey(values: NDArray[Any], top: int | None = None) -> NDArray[np.uint8]:
-    """16-bit, 32-bit and floating grey as bytes: by the type's range up to 16 bits, by the image's own beyond."""
-    if values.dtype.itemsize == 2:
-        return to_bytes(values)
-    largest = float(values.max(initial=0))
-    return to_bytes(values, (0, top or (65535 if 255 < largest <= 65535 else max(1, largest))))
-
-
-def _count_channels(mode: str) -> int:
-    """How many bands an image of Pillow's `mode` has; what is stored as neither grey nor RGB is read as RGB."""
-    return {"L": 1, "LA": 2, "RGBA": 4, "F": 1}.get(mode, 1 if mode.startswith("I") else 3)
-
-
-def _read_channels(data: bytes, header: _Header) -> NDArray[Any]:
-    """The channels [h,w,C] as they are stored, in their number type."""
-    _require_end(data, header)
-    count = _count_channels(header.mode)
-    deep = header.format == "PNG" and data[24] == 16  # bits a channel, of which Pillow would drop half
-    if count == 3 and not deep:
-        return _decode_pixels(data, header, 1)[0]
-    values = _deep_png(data, count) if deep else _pillow_channels(data)
-    if values is None:
-        raise DecodeError(f"damaged {header.format} data")
-    return values if values.ndim == 3 else values[..., None]
-
-
-def _deep_png(data: bytes, count: int) -> NDArray[Any] | None:
-    try:
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    order = {1: [0], 2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[count]  # OpenCV's is blue, green, red, alpha
-    return values if values is None or values.ndim == 2 else values[..., order]
-
-
-def _pillow_channels(data: bytes) -> NDArray[Any] | None:
-    try:
-        return np.array(Image.open(io.BytesIO(data)))
-    except Exception:  # damaged data raises many kinds
         return None
 
 

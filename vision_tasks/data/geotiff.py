@@ -21,7 +21,7 @@ from vision_tasks.errors import UserError
 from vision_tasks.types import Size
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
-_WIDTH, _HEIGHT, _ORIENTATION, _SAMPLES = 256, 257, 274, 277  # TIFF 6.0, section 8
+_WIDTH, _HEIGHT, _STRIPS, _ORIENTATION, _SAMPLES, _TILES = 256, 257, 273, 274, 277, 324  # TIFF 6.0, section 8
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,9 @@ def read_tags(data: bytes) -> Tags | None:
         directory.load(stream)
         size = int(directory[_HEIGHT]), int(directory[_WIDTH])
         bands = int(directory.get(_SAMPLES, 1))
+        _ = directory.get(_STRIPS) or directory[_TILES]
+    except KeyError as error:  # tags behind the end of the file are passed over
+        raise DecodeError("the file is cut short") from error
     except Exception as error:  # damaged tags raise many kinds
         raise DecodeError(f"damaged TIFF header: {error}") from error
     orientation = directory.get(_ORIENTATION, 1)

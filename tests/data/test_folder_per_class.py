@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import write_folder_per_class, write_mask_pairs, write_voc
+from vision_tasks.data.catalog import pick_split, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.folder_per_class import READER
 from vision_tasks.errors import UserError
@@ -101,6 +102,31 @@ def test_names_that_differ_in_case_only_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "val" / "b").rename(tmp_path / "val" / "B")
     with pytest.raises(UserError, match="B and b differ in case only"):
         READER.read(tmp_path)
+
+
+def test_accents_may_be_stored_in_two_ways(tmp_path: Path) -> None:
+    """macOS decomposes names: the class of a model trained there must be the same elsewhere."""
+    write_folder_per_class(tmp_path, classes=("café", "日本"), per_class=2, splits=("train", "test"))
+    (tmp_path / "test" / "café").rename(tmp_path / "test" / "cafe\u0301")
+    dataset = READER.read(tmp_path)
+    assert dataset.classes == ("café", "日本")
+    assert list(contents(dataset)["test"].values()) == ["café", "café", "日本", "日本"]
+    assert {sample.stratum for sample in dataset.splits["test"]} == {"café", "日本"}
+    assert all(sample.path.is_file() for sample in dataset.splits["test"])
+    assert dataset.splits["test"][0].id == "test/cafe\u0301/000.jpg"
+
+
+def test_train_and_test_alone_hold_out_a_tenth_of_each_class_and_say_so(tmp_path: Path) -> None:
+    write_folder_per_class(tmp_path, per_class=20, size=(8, 8), splits=("train", "test"))
+    dataset = READER.read(tmp_path)
+    train, val, said = train_val(dataset)
+    assert Counter(sample.stratum for sample in train) == {"a": 18, "b": 18}
+    assert Counter(sample.stratum for sample in val) == {"a": 2, "b": 2}
+    assert not {sample.id for sample in train} & {sample.id for sample in val}
+    assert pick_split(dataset, "test") == dataset.splits["test"]
+    assert said == [
+        f"{tmp_path.name} has no val split: 4 of the 40 train images are held out as val, by their sample ids"
+    ]
 
 
 @pytest.mark.shared

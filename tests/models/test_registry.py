@@ -6,13 +6,18 @@ import pytest
 
 from vision_tasks.errors import UserError
 from vision_tasks.models.registry import MODELS, create_model, model_entry, model_names
+from vision_tasks.tasks import get_task
 
 
 def test_names() -> None:
-    assert model_names("classify") == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    names = model_names("classify")
+    assert names[:5] == ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    assert {"alexnet", "vgg16", "vgg19_bn", "googlenet", "efficientnet_b7", "convnext_large", "timm/NAME"} < set(names)
+    assert {"mlp", "lenet5", "mnist_cnn", "cifar_resnet110", "alexnet_single_tower"} < set(names)
     assert "yolo26x" in model_names("detect")
     assert "unet" in model_names("segment")
-    assert len(model_names()) == len(MODELS) == 24
+    assert sum(name.startswith("timm/") for name in names) == 1
+    assert len(model_names()) == len(set(model_names())) == len(MODELS)
     assert model_entry("unet:resnet50").code_licence == "MIT"
     assert model_entry("yolo11n").code_licence == "AGPL-3.0"
 
@@ -22,7 +27,7 @@ def test_names() -> None:
     [
         ("resnet19", "unknown model 'resnet19'; did you mean .*resnet18"),
         ("yolov9n", "unknown model 'yolov9n'; did you mean .*yolov8n"),
-        ("qqqq", "unknown model 'qqqq'; known: fasterrcnn.*"),
+        ("qqqq", "unknown model 'qqqq'; known: alexnet, .*resnet18.*"),
         ("resnet18:resnet34", "takes no encoder; write 'resnet18'"),
         ("unet:", None),
     ],
@@ -43,6 +48,20 @@ def test_wrong_tasks_and_classes() -> None:
         create_model("resnet18", ())
     with pytest.raises(UserError, match="repeated: a, b"):
         create_model("resnet18", ("a", "b", "a", "b", "c"))
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "fasterrcnn_resnet50_fpn"])
+def test_channels_that_a_family_cannot_take(name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' takes RGB images only, not 5 channels; leave out --bands"):
+        create_model(name, ("a",), channels=5)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "timm/NAME"])
+def test_recipes_are_settings(name: str) -> None:
+    entry = MODELS[name]
+    config = get_task(entry.task).recipe.changed(**entry.recipe, model=name)
+    assert config.image_size % entry.size_multiple == 0
+    assert config.changed(**{"augment.flip_x": 0.25}).augment.flip_x == 0.25
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def build(info: ModelInfo) -> Classifier:
     name = _known(info.name)
     net, any_size = _create(name, num_classes=len(info.classes), in_chans=info.channels)
     settings = net.pretrained_cfg
-    if not settings["classifier"]:
+    if not hasattr(net, "get_classifier"):
         raise UserError(f"model '{info.name}' gives features only, it has no classifier")
     if any_size:
         info = replace(info, size_multiple=_patch(net))

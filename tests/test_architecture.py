@@ -11,7 +11,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "vision_tasks"
 
 FLOORS = {
-    0: ("errors", "types", "geometry", "sampling", "warp", "luck", "config", "device", "files"),
+    0: (
+        "errors",
+        "types",
+        "geometry",
+        "sampling",
+        "warp",
+        "luck",
+        "config",
+        "device",
+        "files",
+        "cards",
+        "archive",
+        "download",
+    ),
     1: ("data", "augment", "models", "metrics"),
     2: ("tasks",),
     3: ("engine",),
@@ -22,6 +35,7 @@ ADAPTERS = {
     "torchvision.models": {"models/torchvision_classifiers.py", "models/torchvision_detectors.py"},
     "ultralytics": {"models/ultralytics_yolo.py"},
     "segmentation_models_pytorch": {"models/smp.py"},
+    "timm": {"models/timm_classifiers.py", "models/timm_weights.py"},
     "albumentations": set(),
     "hotcoco": {"metrics/detection.py"},
 }

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+
+from vision_tasks.errors import UserError
 
 
 @contextmanager
@@ -39,7 +42,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Replace `path` by a safetensors file of copies of `tensors` on the CPU."""
+    """Replace `path` by a safetensors file of copies of `tensors` on the CPU.
+
+    Raises UserError where it can't be written, on a full disk for instance; `path` is then what it was.
+    """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(on_cpu, temporary, metadata=dict(metadata))
+    try:
+        with replacing(path) as temporary:
+            save_file(on_cpu, temporary, metadata=dict(metadata))
+    except (OSError, SafetensorError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise UserError(f"{path}: can't be written ({reason}); make room, what was there before is kept") from problem

@@ -1,16 +1,22 @@
 """Files: what is read back, what is refused and in which words, what another model can start from."""
 
+import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import load_model, save_model, start_from
 from vision_tasks.models.registry import create_model
-from vision_tasks.types import InputSpec
+from vision_tasks.types import Bands, InputSpec
 
 
 def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
@@ -40,7 +46,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"best\.safetensors: can't be written \(disk full\); make room"):
         saved(tmp_path, "resnet18", ("c", "d"))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
@@ -54,14 +60,16 @@ def test_wrong_files(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     cut = saved(tmp_path, "resnet18", ("a",), "cut.safetensors")
     cut.write_bytes(cut.read_bytes()[:-100])
+    torch.save({"x": torch.zeros(1)}, tmp_path / "state.pth")
     for name, message in {
         "gone.safetensors": "checkpoint not found",
         "run": "no best.safetensors or last.safetensors in",
         "text.safetensors": "is not a safetensors file",
         "empty.safetensors": "is not a safetensors file",
         "cut.safetensors": "is not a safetensors file, or is damaged",
-        "net.pth": "not read yet",
-        "foreign.safetensors": "was not written by vision-tasks",
+        "net.pth": "not a state dict, or damaged",
+        "foreign.safetensors": "was not written by vision-tasks.*; train with --weights .*safetensors --model NAME",
+        "state.pth": "was not written by vision-tasks",
     }.items():
         with pytest.raises(UserError, match=message) as error:
             load_model(tmp_path / name)
@@ -87,6 +95,66 @@ def test_a_newer_format(tmp_path: Path) -> None:
     save_file(load_file(path), path, metadata={"vision_tasks": '{"format": 2}'})
     with pytest.raises(UserError, match="newer vision-tasks"):
         load_model(path)
+
+
+def damage(file: Path, **changes: Any) -> None:
+    """Rewrite what the file says of its model; None takes a key away."""
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["vision_tasks"])
+    header = {key: value for key, value in (header | changes).items() if value is not None}
+    save_file(load_file(file), file, metadata={"vision_tasks": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classes": 5},
+        {"classes": [1, 2]},
+        {"name": 7},
+        {"input": None},
+        {"input": {"canvas": [64], "fit": "crop"}},
+        {"format": "one"},
+        {"format": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_description(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    damage(path, **changes)
+    with pytest.raises(UserError, match=r"best\.safetensors is damaged: what it says of its model can't be read"):
+        load_model(path)
+
+
+def test_a_description_that_is_no_json(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"vision_tasks": '{"format": 1,'})
+    with pytest.raises(UserError, match="is damaged"):
+        load_model(tmp_path / "x.safetensors")
+
+
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from vision_tasks.errors import UserError
+from vision_tasks.files import write_tensors
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    write_tensors(Path(sys.argv[1]), {"x": torch.zeros(1 << 20)}, {})
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    """A limit on the size of files fails a write in its middle, as a full disk does."""
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True)
+    assert re.fullmatch(rf"{path}: can't be written \(.*\); make room, what was there before is kept\n", done.stdout), (
+        done
+    )
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
+    assert load_model(path)[1].classes == ("a", "b")
 
 
 def test_start_from_the_same_model(tmp_path: Path) -> None:
@@ -130,3 +198,25 @@ def test_start_from_what_does_not_fit(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"the backbone of resnet18 does not fit {name}: .* tensors agree; not "):
             start_from(model, path)
         assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_more_bands_than_the_checkpoint_has(tmp_path: Path) -> None:
+    """Band by band from the definition: RGB keep their filters, others get their mean, all times 3/5."""
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source = load_model(path)[0]
+    five = create_model("resnet18", ("a", "b"), channels=5)
+    account = start_from(five, path)
+    assert "; its first layer was widened from RGB; new: mean, std" in account
+    rgb = source.net.conv1.weight
+    mean = (rgb[:, 0] + rgb[:, 1] + rgb[:, 2]) / 3
+    expected = torch.stack([rgb[:, 0], rgb[:, 1], rgb[:, 2], mean, mean], dim=1) * 0.6
+    torch.testing.assert_close(five.net.conv1.weight, expected)
+    assert torch.equal(five.net.layer4[1].conv2.weight, source.net.layer4[1].conv2.weight)
+    assert torch.equal(five.mean, create_model("resnet18", ("a",), channels=5).mean)
+
+
+def test_fewer_bands_are_no_rgb(tmp_path: Path) -> None:
+    five = create_model("resnet18", ("a", "b"), channels=5)
+    save_model(five, tmp_path / "five.safetensors", InputSpec((64, 64), "crop", Bands((1, 2, 3, 4, 5))))
+    with pytest.raises(UserError, match=r"59 of 60 tensors agree|not net\.conv1\.weight \(64x5x7x7 for 64x3x7x7\)"):
+        start_from(create_model("resnet18", ("a", "b")), tmp_path / "five.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from vision_tasks.data import decode as decoding
+from vision_tasks.data import geotiff
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.decode import DecodeError, count_bands, decode, read_image
 from vision_tasks.errors import UserError
 from vision_tasks.types import Bands
 from vision_tasks.warp import warp_into
 
-LUCK = np.random.default_rng(0)
+pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+
+RANDOM = np.random.default_rng(0)
 
 
 def write_tiff(path: Path, values: NDArray[Any], **options: Any) -> Path:
@@ -41,7 +45,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 def noise(kind: str = "uint16", bands: int = 13, size: tuple[int, int] = (37, 50)) -> NDArray[Any]:
     info = np.iinfo(kind)
-    return LUCK.integers(info.min, info.max, (bands, *size), dtype=kind, endpoint=True)
+    return RANDOM.integers(info.min, info.max, (bands, *size), dtype=kind, endpoint=True)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,15 @@ def test_bands_follow_the_orientation(orientation: int, kind: str) -> None:
     assert np.array_equal(upright, np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))))
 
 
+def test_threads_read_bands_at_the_same_time(tmp_path: Path) -> None:
+    stacks = [noise(bands=5) for _ in range(40)]
+    paths = [write_tiff(tmp_path / f"{i}.tif", values, compress="lzw") for i, values in enumerate(stacks)]
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda path: read_image(path, bands=Bands((5, 2))).pixels, paths)
+    for values, pixels in zip(stacks, found, strict=True):
+        assert np.array_equal(pixels, np.rint(values[[4, 1]].transpose(1, 2, 0) / 257))
+
+
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
 def test_a_tiff_cut_short(tmp_path: Path, share: float) -> None:
     data = write_tiff(tmp_path / "a.tif", noise()).read_bytes()
@@ -207,6 +220,7 @@ def test_a_bomb_of_bands_is_refused_before_it_is_read(tmp_path: Path, monkeypatc
 
 def test_without_rasterio_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tiff(tmp_path / "a.tif", noise())
+    geotiff._load_rasterio.cache_clear()
     monkeypatch.setitem(sys.modules, "rasterio", None)
     assert count_bands(path) == 13
     with pytest.raises(UserError, match=r"pip install 'vision-tasks\[geo\]'"):

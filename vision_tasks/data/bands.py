@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,14 @@ def to_bytes(values: NDArray[Any], limits: Limits | None = None) -> NDArray[np.u
     if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
     if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
-        # Every possible value is scaled once: fast, and all rounding is done in float64.
-        every = np.arange(np.iinfo(values.dtype).max + 1)
-        return np.asarray(_scaled(every, low, high)[values])
+        return np.asarray(_table(int(np.iinfo(values.dtype).max), low, high)[values])
     return _scaled(values, low, high)
+
+
+@lru_cache(16)
+def _table(largest: int, low: float, high: float) -> NDArray[np.uint8]:
+    """Every value from 0 scaled once, for all images of a data set."""
+    return _scaled(np.arange(largest + 1), low, high)
 
 
 def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,21 @@ def read_values(data: bytes, numbers: Sequence[int]) -> NDArray[Any]:
 
     Raises DecodeError for damaged data, and UserError where rasterio isn't installed.
     """
-    try:
-        import rasterio
-        from rasterio.errors import NotGeoreferencedWarning, RasterioError
-    except ImportError as error:
-        raise UserError("TIFF bands are read by rasterio: pip install 'vision-tasks[geo]'") from error
-    # For good, and not for this block: a context manager would not be thread-safe.
-    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    rasterio = _load_rasterio()
     try:
         with rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as tiff:
             return np.moveaxis(tiff.read(list(numbers)), 0, -1)
-    except RasterioError as error:
+    except rasterio.errors.RasterioError as error:
         raise DecodeError(f"damaged TIFF data: {error.__cause__ or error}") from error
+
+
+@cache
+def _load_rasterio() -> Any:
+    try:
+        import rasterio
+        import rasterio.errors
+    except ImportError as error:
+        raise UserError("TIFF bands are read by rasterio: pip install 'vision-tasks[geo]'") from error
+    # Images need no place on Earth. For good, and not around each reading: a context manager would not be thread-safe.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    return rasterio

@@ -1,0 +1,1 @@
+"""Pictures and tables from result records; reads records, computes nothing."""

@@ -18,6 +18,7 @@ def test_names() -> None:
     assert "unet" in model_names("segment")
     assert sum(name.startswith("timm/") for name in names) == 1
     assert len(model_names()) == len(set(model_names())) == len(MODELS)
+    assert [model_entry(name).task for name in names] == ["classify"] * len(names)
     assert model_entry("unet:resnet50").code_licence == "MIT"
     assert model_entry("yolo11n").code_licence == "AGPL-3.0"
 

@@ -93,7 +93,9 @@ def model_entry(name: str) -> Entry:
 def _resolve(name: str) -> tuple[Entry, str, str]:
     """The entry, the full name and the encoder behind a name."""
     head, colon, encoder = name.partition(":")
-    entry = _timm_entry(name) if name.startswith(_TIMM) else MODELS.get(head)
+    entry = MODELS.get(head)
+    if entry is None and name.startswith(_TIMM):
+        entry = _timm_entry(name)
     if entry is None:
         raise unknown_name("model", head, MODELS)
     if colon and not entry.encoder:

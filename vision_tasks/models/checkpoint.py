@@ -65,18 +65,7 @@ def load_model(weights: Path | str, progress: Progress | None = None) -> tuple[T
 
     Raises UserError for a missing or foreign file, for tensors that are not those of the model, and what `fetch` does.
     """
-    source = resolve(weights, progress=progress)
-    assert source.file is not None  # only a model's name leads to weights without a file
-    if source.card is not None:
-        return _load_published(source.file, source.card)
-    header = _header(source.file)
-    if header is None:
-        read_state_dict(source.file)  # damage is the better reason
-        raise UserError(
-            f"{source.file} was not written by vision-tasks: it doesn't say which model it holds; "
-            f"train with --weights {source.file} --model NAME, which starts from it"
-        )
-    return _load_own(source.file, _parse(source.file, header))
+    return _load(resolve(weights, progress=progress))
 
 
 def start_from(model: TaskModel[Any], weights: Path | str, progress: Progress | None = None) -> str:
@@ -122,19 +111,19 @@ def _source(model: TaskModel[Any], weights: Weights) -> _Source:
         return _foreign_source(model, weights, tensors, licence)
     if weights.card is None and _header(weights.file) is None:
         return _foreign_source(model, weights, read_state_dict(weights.file), UNKNOWN)
-    return _own_source(model, weights.label)
+    return _own_source(model, weights)
 
 
-def _own_source(model: TaskModel[Any], label: str) -> _Source:
-    source, card = load_model(label)
+def _own_source(model: TaskModel[Any], weights: Weights) -> _Source:
+    source, card = _load(weights)
     entry, others = model_entry(model.info.name), model_entry(card.name)
     same = (entry.family, entry.task) == (others.family, others.task)
     state = source.state_dict()
     if same:
-        return _Source(card.name, label, state, card.weights_licence, state, card.classes)
+        return _Source(card.name, weights.label, state, card.weights_licence, state, card.classes)
     ours, theirs = _backbone_names(model), _backbone_names(source)
     found = {own: state[theirs[name]] for name, own in ours.items() if name in theirs}
-    return _Source(card.name, label, found, card.weights_licence, ours.values(), backbone_only=True)
+    return _Source(card.name, weights.label, found, card.weights_licence, ours.values(), backbone_only=True)
 
 
 def _foreign_source(model: TaskModel[Any], weights: Weights, tensors: State, licence: str) -> _Source:
@@ -183,6 +172,20 @@ def _account(source: _Source, taken: list[str], widened: bool) -> str:
     if widened:
         account += "; its first layer was widened from RGB"
     return account + (f"; new: {_few(left)}" if left else "")
+
+
+def _load(source: Weights) -> tuple[TaskModel[Any], ModelCard]:
+    assert source.file is not None  # only a model's name leads to weights without a file
+    if source.card is not None:
+        return _load_published(source.file, source.card)
+    header = _header(source.file)
+    if header is None:
+        read_state_dict(source.file)  # damage is the better reason
+        raise UserError(
+            f"{source.file} was not written by vision-tasks: it doesn't say which model it holds; "
+            f"train with --weights {source.file} --model NAME, which starts from it"
+        )
+    return _load_own(source.file, _parse(source.file, header))
 
 
 def _load_own(file: Path, card: ModelCard) -> tuple[TaskModel[Any], ModelCard]:

@@ -16,7 +16,7 @@ import pytest
 from vision_tasks import download
 from vision_tasks.archive import extract
 from vision_tasks.cards import DatasetCard
-from vision_tasks.download import cache_folder, dataset_folder, fetch
+from vision_tasks.download import cache_folder, data_path, dataset_folder, fetch
 from vision_tasks.errors import UserError
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
@@ -412,3 +412,17 @@ def test_a_data_set_that_needs_an_account(server: Server) -> None:
     card = card_of(server, {}, manual="get it at https://example.org/ and give its folder as --data")
     with pytest.raises(UserError, match=r"data set 'tiny' can't be fetched: get it at https://example\.org/ and give"):
         dataset_folder(card)
+
+
+def test_what_data_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fetched = tmp_path / "cache" / "datasets" / "cifar10"
+    fetched.mkdir(parents=True)
+    assert data_path("cifar10") == fetched / "cifar-10-batches-bin"
+    (tmp_path / "cifar10").mkdir()
+    assert data_path("cifar10") == Path("cifar10")  # the user's own folder goes before the card
+    assert data_path("folder/none") == Path("folder/none")
+    with pytest.raises(UserError, match="unknown folder or data set 'voc2013'; did you mean voc20"):
+        data_path("voc2013")
+    with pytest.raises(UserError, match="data set 'cityscapes' can't be fetched: it needs an account"):
+        data_path("cityscapes")

@@ -12,6 +12,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
@@ -24,8 +25,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from vision_tasks.archive import appearing, unpack
-from vision_tasks.cards import DatasetCard, RemoteFile
-from vision_tasks.errors import UserError
+from vision_tasks.cards import DatasetCard, RemoteFile, dataset_card, dataset_names
+from vision_tasks.errors import UserError, unknown_name
 
 Progress = Callable[[str, int, int | None], None]  # file name, bytes there so far, bytes in all where they are known
 
@@ -95,6 +96,22 @@ def fetch(
                 return destination
     _require(checks, destination, f"{destination}: not the file of {url}", "delete or replace it")
     return destination
+
+
+def data_path(data: Path | str, progress: Progress | None = None) -> Path:
+    """What `--data` names: a folder or file of the user's, else the folder of the data set whose card is called so.
+
+    Raises UserError for a name that is only like a card's, and what `dataset_folder` raises. Any other path is returned
+    unseen: whoever opens it knows better what is wrong with it.
+    """
+    path, name = Path(data), str(data)
+    if path.exists():
+        return path
+    if name in dataset_names():
+        return dataset_folder(dataset_card(name), progress)
+    if len(path.parts) == 1 and get_close_matches(name, dataset_names(), cutoff=0.7):
+        raise unknown_name("folder or data set", name, dataset_names())
+    return path
 
 
 def dataset_folder(card: DatasetCard, progress: Progress | None = None) -> Path:

@@ -22,7 +22,7 @@ from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import load_model, save_model, start_from
 from vision_tasks.models.foreign import read_state_dict
 from vision_tasks.models.registry import create_model
-from vision_tasks.models.weights import resolve
+from vision_tasks.models.weights import known_weights, resolve
 from vision_tasks.types import InputSpec
 
 CLASSES = ("ant", "bee", "cat", "dog")
@@ -160,6 +160,26 @@ def test_a_card_of_the_wrong_file(published: Path) -> None:
     publish(published, "r34", torchvision.models.resnet34(num_classes=4))
     with pytest.raises(UserError, match=r"does not hold a resnet18: unknown layer1\.2\.conv1\.weight, .* more"):
         load_model("r34")
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet", "vgg11_bn", "googlenet", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "resnet50"]
+)
+def test_networks_have_the_tensors_of_torchvisions(name: str) -> None:
+    """Each family's published files fit: the same names and shapes."""
+    options = {"aux_logits": True, "init_weights": False} if name == "googlenet" else {}
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, weights=None, **options).state_dict()
+        ours = create_model(name, [str(i) for i in range(1000)]).state_dict()
+    network = {key.removeprefix("net."): tensor.shape for key, tensor in ours.items() if key.startswith("net.")}
+    assert network == {key: tensor.shape for key, tensor in theirs.items()}
+
+
+def test_what_is_known_for_a_model() -> None:
+    assert known_weights("resnet50") == ("resnet50_imagenet1k_v2", "resnet50_imagenet1k_v1")
+    assert known_weights("unet:resnet18") == ("resnet18_imagenet1k_v1",)
+    assert known_weights("timm/resnet10t") == ("imagenet",)
+    assert known_weights("yolo11n") == ()
 
 
 def test_names_that_are_nothing(published: Path) -> None:

@@ -48,6 +48,13 @@ def resolve(weights: Path | str, model: str = "", progress: Progress | None = No
     raise UserError(f"weights '{name}': neither a run folder, nor a file, nor a card; {_some_of(weight_names())}")
 
 
+def known_weights(model: str) -> tuple[str, ...]:
+    """What `--weights` could name for `model` or its encoder: cards, the best first; `imagenet` for those of timm."""
+    if model.startswith(TIMM):
+        return ("imagenet",)
+    return tuple(card.name for card in weight_cards_for(model) or weight_cards_for(model.partition(":")[2]))
+
+
 def _fetched(card: WeightCard, progress: Progress | None) -> Weights:
     file = fetch(
         card.url,

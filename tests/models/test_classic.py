@@ -32,6 +32,16 @@ def test_canvases_are_averaged_to_28(name: str) -> None:
     assert torch.equal(model.net.canvas(small), small)
 
 
+@pytest.mark.parametrize("name", ["mlp", "lenet5", "mnist_cnn"])
+def test_bands_that_are_no_colours(name: str) -> None:
+    model = create_model(name, TEN, channels=5)
+    assert model.mean.shape == model.std.shape == (1, 5, 1, 1)
+    images = torch.rand(1, 5, 28, 28)
+    changed = images.clone()
+    changed[:, 4] = 0
+    assert not torch.equal(model.predict(images).weight, model.predict(changed).weight)
+
+
 def test_response_normalisation_is_the_papers() -> None:
     with torch.device("meta"):
         model = create_model("alexnet_single_tower", ("a",))

@@ -31,9 +31,10 @@ def widen_first_convolution(net: nn.Module, channels: int) -> None:
 
 
 def statistics(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """A mean or deviation of red, green and blue for `channels`: those beyond three get the mean of the three."""
+    """A mean or deviation of red, green and blue (or of grey) for `channels`: others than these get their mean."""
     mean = sum(values) / len(values)
-    return (*values, *[mean] * (channels - RGB)) if channels >= RGB else (mean,) * channels
+    known = values if channels >= len(values) else ()
+    return (*known, *[mean] * (channels - len(known)))
 
 
 def _like(weight: Tensor, channels: int) -> Tensor:

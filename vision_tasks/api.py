@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from vision_tasks.augment.policy import strength
-from vision_tasks.cards import dataset_card, dataset_names, weight_cards_for
+from vision_tasks.cards import dataset_card, dataset_names
 from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import count_bands
 from vision_tasks.data.folders import some
 from vision_tasks.device import choose_device, choose_precision
-from vision_tasks.download import dataset_folder
+from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
 from vision_tasks.engine.evaluate import Inference, score, score_stored
@@ -28,6 +28,7 @@ from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model
 from vision_tasks.models.registry import model_entry, model_names
+from vision_tasks.models.weights import known_weights
 from vision_tasks.tasks import Report, Task, get_task
 from vision_tasks.types import Failure, Sample, Size
 
@@ -42,14 +43,13 @@ def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> D
     Raises UserError.
     """
     record = get_task(task)
-    if Path(data).exists() or str(data) not in dataset_names():
-        return open_dataset(Path(data), record.readers, data_format)
-    card = dataset_card(str(data))
-    if card.task != task:
-        raise UserError(f"data set '{card.name}' is for {card.task}, not for {task}")
+    if str(data) in dataset_names() and not Path(data).exists():
+        card = dataset_card(str(data))
+        if card.task != task:
+            raise UserError(f"data set '{card.name}' is for {card.task}, not for {task}")
+        data_format = data_format or card.format
     with downloading() as report:
-        folder = dataset_folder(card, report)
-    return open_dataset(folder, record.readers, data_format or card.format)
+        return open_dataset(data_path(data, report), record.readers, data_format)
 
 
 def train(
@@ -289,8 +289,8 @@ def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]
 
 def _mention_cards(model: str) -> None:
     """Starting from nothing is the default; that there is something to start from should be known."""
-    if cards := weight_cards_for(model):
-        say(f"from scratch; to start from published weights: --weights {' or '.join(card.name for card in cards)}")
+    if known := known_weights(model):
+        say(f"from scratch; to start from published weights: --weights {' or '.join(known)}")
 
 
 def _introduce(dataset: Dataset[Any], remarks: Sequence[str]) -> None:

@@ -161,7 +161,7 @@ def models(
 
     for name in model_names(task):
         entry = model_entry(name)
-        print(f"{entry.task:9} {name:36} {entry.family:28} {entry.code_licence}")
+        print(f"{entry.task:9} {name:38} {entry.family:20} {entry.code_licence:13} {entry.note}".rstrip())
 
 
 @_models.command()

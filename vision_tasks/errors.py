@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LISTED = 40  # names that an answer to a wrong one shows at most
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the thing and the remedy."""
@@ -12,5 +14,6 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     """The answer to a wrong name: the nearest right one, or the list of right ones."""
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:_LISTED])}{more}"
     return UserError(f"unknown {what} '{name}'; {hint}")

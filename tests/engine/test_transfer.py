@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import vision_tasks as vt
 from tests import factories
@@ -84,10 +86,8 @@ def test_a_probe_is_scikit_learns_logistic_regression_on_the_networks_features(t
     for split in ("train", "test"):
         images, names = canvases(tmp_path / "data" / split, card)
         features[split], labels[split] = model.features(images).numpy(), names
-    scale = features["train"].mean(axis=0), features["train"].std(axis=0)
-    judge = LogisticRegression(max_iter=5000)
-    judge.fit((features["train"] - scale[0]) / scale[1], labels["train"])
-    expected = judge.predict((features["test"] - scale[0]) / scale[1])
+    judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    expected = judge.fit(features["train"], labels["train"]).predict(features["test"])
     found = model.predict(canvases(tmp_path / "data" / "test", card)[0]).weight.argmax(dim=1)
     assert [card.classes[i] for i in found] == expected.tolist()
     line = json.loads((run / "metrics.jsonl").read_text())

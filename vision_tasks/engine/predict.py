@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Never, TextIO
 
@@ -19,7 +19,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
 from vision_tasks.tasks.base import Output, Report, Task
-from vision_tasks.types import Batch, Failure, ImageInfo, InputSpec, Sample, Size, T
+from vision_tasks.types import Bands, Batch, Failure, ImageInfo, InputSpec, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
 
 
@@ -59,7 +59,7 @@ def predict(
     loader = Loader(
         samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
     )
-    writer = _Writer(task, tuple(classes), out, settings)
+    writer = _Writer(task, tuple(classes), out, settings, spec.bands)
     predicted = failed = 0
     with (
         (out / "predictions.jsonl").open("w", encoding="utf-8", errors="surrogateescape") as lines,
@@ -84,6 +84,7 @@ class _Writer:
     classes: tuple[str, ...]
     out: Path
     settings: Settings
+    bands: Bands | None
 
     def write_all(self, predictions: Iterable[Any], batch: Batch[Any], lines: TextIO) -> list[Failure]:
         """A line and files for each image; the images for which that failed, and why."""
@@ -112,16 +113,17 @@ class _Writer:
             "predictions": self.task.record(prediction, output),
         }
         if "drawings" in self.settings.formats:
-            drawn = self.task.draw(_upright(info), prediction, output)
+            drawn = self.task.draw(_upright(info, self.bands), prediction, output)
             path = self.out / "drawings" / f"{info.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(path, compress_level=3)
         lines.write(dumps(row) + "\n")
 
 
-def _upright(info: ImageInfo) -> Pixels:
-    """The whole original as a person would see it."""
-    decoded = read_image(info.path)
+def _upright(info: ImageInfo, bands: Bands | None) -> Pixels:
+    """The whole original as a person would see it; of many bands the first three, of fewer the first as grey."""
+    shown = bands and replace(bands, numbers=(bands.numbers[:3] if len(bands.numbers) > 2 else bands.numbers[:1] * 3))
+    decoded = read_image(info.path, bands=shown)
     pixels = np.zeros((*info.size, 3), np.uint8)
     warp_into(pixels, decoded.pixels, decoded.to_original)
     return pixels

@@ -174,7 +174,9 @@ class Training(Generic[T]):
         for failure in batch.failures:
             self._count_failure(failure)
         done = self.position.epoch * self.steps_per_epoch + self.position.step // self.config.accumulate
-        if len(batch) and batch.targets is not None:
+        # A single survivor of unreadable files has no statistics to normalise by: it waits for its next epoch.
+        alone = len(batch) == 1 < len(part.samples)
+        if len(batch) and batch.targets is not None and not alone:
             self._add_gradients(part, batch.images, batch.targets, bar)
         elif self.fabric.world_size > 1:
             raise UserError(f"no image of a process' part of a batch could be read: {batch.failures[0].path}")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from vision_tasks.errors import unknown_name
 from vision_tasks.models.base import ModelInfo, TaskModel
 from vision_tasks.models.modes import mode
+from vision_tasks.models.widen import statistics
 from vision_tasks.types import IGNORE, Masks
 
 # SMP keeps each encoder's own statistics on a server and not in the package. An untrained encoder needs none of its
@@ -25,7 +26,7 @@ class SmpSegmenter(TaskModel[Masks]):
     classes that the batch shows. Both take soft truth (`Masks.probability`) where there is one.
     """
 
-    mean: Tensor  # float32 [1,3,1,1]
+    mean: Tensor  # float32 [1,C,1,1]
     std: Tensor
 
     def __init__(self, info: ModelInfo, arch: str, encoder: str) -> None:
@@ -34,10 +35,12 @@ class SmpSegmenter(TaskModel[Masks]):
         if encoder not in known:
             raise unknown_name("encoder", encoder, known)
         self.info = info
-        self.net = smp.create_model(arch, encoder, encoder_weights=None, classes=len(info.classes))
+        self.net = smp.create_model(
+            arch, encoder, encoder_weights=None, in_channels=info.channels, classes=len(info.classes)
+        )
         self.dice = smp.losses.DiceLoss("multilabel", from_logits=False)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(statistics(MEAN, info.channels)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(statistics(STD, info.channels)).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor, targets: Masks) -> dict[str, Tensor]:
         """Losses over the pixels that are not ignored; zero, with gradients, where all are."""

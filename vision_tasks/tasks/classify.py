@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
@@ -79,6 +80,7 @@ _SEVERAL = replace(
     headline=("map", "macro_f1"),
     record=record_many,
     draw=draw_many,
+    stored=partial(read_stored_labels, exclusive=False),
 )
 
 CLASSIFY = replace(_ONE_OF_THEM, several=_SEVERAL)

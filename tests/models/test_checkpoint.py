@@ -92,9 +92,17 @@ def test_tensors_of_another_model(tmp_path: Path) -> None:
 
 def test_a_newer_format(tmp_path: Path) -> None:
     path = saved(tmp_path, "resnet18", ("a", "b"))
-    save_file(load_file(path), path, metadata={"vision_tasks": '{"format": 2}'})
+    save_file(load_file(path), path, metadata={"vision_tasks": '{"format": 3}'})
     with pytest.raises(UserError, match="newer vision-tasks"):
         load_model(path)
+
+
+def test_the_first_format(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    header = {"format": 1, "name": "resnet18", "classes": ["a", "b"], "canvas": [64, 96], "fit": "letterbox",
+              "code_licence": "BSD-3-Clause", "weights_licence": "", "extra": {}}  # fmt: skip
+    save_file(load_file(path), path, metadata={"vision_tasks": json.dumps(header)})
+    assert load_model(path)[1].input == InputSpec((64, 96), "letterbox")
 
 
 def damage(file: Path, **changes: Any) -> None:

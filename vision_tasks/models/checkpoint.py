@@ -27,7 +27,7 @@ from vision_tasks.models.weights import Weights, resolve
 from vision_tasks.models.widen import RGB, widen
 from vision_tasks.types import InputSpec
 
-FORMAT = 1
+FORMAT = 2
 KEY = "vision_tasks"  # of our JSON among the file's metadata
 NETWORK = "net."  # before the names of another package's tensors
 COUNTER = "num_batches_tracked"  # of batch normalisation; not counted by old files, and used by nothing here
@@ -242,6 +242,8 @@ def _parse(file: Path, header: str) -> ModelCard:
         fields = json.loads(header)
         if fields["format"] > FORMAT:
             raise UserError(f"{file} was written by a newer vision-tasks; update it to read this file")
+        if fields["format"] == 1:  # the canvas and the fit had no record of their own
+            fields["input"] = {"canvas": fields.pop("canvas"), "fit": fields.pop("fit")}
         return _CARD.validate_python(fields)
     except (ValueError, KeyError, TypeError):  # of JSON, and of pydantic
         raise UserError(f"{file} is damaged: what it says of its model can't be read; train it again") from None

@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from vision_tasks.data import decode as decoding
 from vision_tasks.data import geotiff
 from vision_tasks.data.bands import to_bytes
-from vision_tasks.data.decode import DecodeError, count_bands, decode, read_image
+from vision_tasks.data.decode import DecodeError, count_bands, decode, first_band_count, read_image
 from vision_tasks.errors import UserError
-from vision_tasks.types import Bands
+from vision_tasks.types import Bands, Labels, Sample
 from vision_tasks.warp import warp_into
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
@@ -148,6 +148,22 @@ def test_bands_of_ordinary_files_are_their_channels(tmp_path: Path, mode: str, c
     for numbers in ((1,), (count,), tuple(range(count, 0, -1))):
         pixels = read_image(path, bands=Bands(numbers)).pixels
         assert np.array_equal(pixels, channels[..., [number - 1 for number in numbers]])
+
+
+def test_the_first_image_that_can_be_read_says_how_many_bands_there_are(tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no image")
+    (tmp_path / "grey.png").write_bytes(encoded(Image.new("L", (4, 4))))
+    gone, words, grey = (
+        Sample(name, tmp_path / name, lambda _: Labels.one_hot(0, 2)) for name in ("gone.png", "words.png", "grey.png")
+    )
+    packed = Sample("0", tmp_path / "many.bin", grey.truth, pixels=lambda: np.zeros((4, 4, 3), np.uint8))
+    assert first_band_count([gone, words, grey, packed]) == 1
+    assert first_band_count([packed, grey]) == 3
+    path = write_tiff(tmp_path / "a.tif", noise(bands=13))
+    assert first_band_count([words, Sample("a", path, grey.truth)]) == 13
+    message = rf"{tmp_path}/gone.png: No such file or directory; none of the 2 images can be read, so their bands"
+    with pytest.raises(UserError, match=message):
+        first_band_count([gone, words])
 
 
 def test_bands_of_a_jpeg_equal_its_colours() -> None:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import write_folder_per_class, write_voc
-from vision_tasks.data.catalog import open_dataset, pick_split, train_val
+from tests.factories import write_folder_per_class, write_table, write_voc
+from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.data.readers import folder_per_class, pascal_voc
+from vision_tasks.data.readers import csv_labels, folder_per_class, pascal_voc
 from vision_tasks.errors import UserError
 from vision_tasks.types import Labels, Sample
 
@@ -68,6 +68,41 @@ def test_splits_of_the_data_are_taken_as_they_are() -> None:
 
 def test_all_takes_an_image_once() -> None:
     assert ids(pick_split(dataset(train=["a/1"], val=["a/1", "a/2"]), "all")) == ["a/1", "a/2"]
+
+
+@pytest.mark.parametrize("name", ["holdout.csv", "train.csv", "labels.csv"])
+def test_a_bare_file_is_one_split_that_is_scored_whole(tmp_path: Path, name: str) -> None:
+    labels = {f"{i:02}.jpg": "ab"[i % 2] for i in range(40)}
+    write_table(tmp_path / name, labels)
+    data = open_dataset(tmp_path / name, [csv_labels.READER])
+    own = next(iter(data.splits))
+    for split in ("test", "all", own):
+        assert ids(pick_split(data, split)) == list(labels)
+    assert split_remarks(data, "test") == [f"{name} is one split: all of its 40 images are taken as 'test'"]
+    assert split_remarks(data, own) == split_remarks(data, "all") == []
+    for split in {"val", "valid", "train", "tset"} - {own}:
+        with pytest.raises(UserError, match=rf"{name}: has no split '{split}'; the file is one split, scored whole"):
+            pick_split(data, split)
+    train, val, _ = train_val(data)
+    assert (len(train), len(val)) == ((36, 4) if own == "train" else (32, 4))
+    folder = open_dataset(tmp_path, [csv_labels.READER])
+    if own == "train":
+        with pytest.raises(UserError, match="no split 'test'; it has train, val"):
+            pick_split(folder, "test")
+    else:
+        assert len(pick_split(folder, "test")) == 4
+        assert "has no splits: cut" in split_remarks(folder, "test")[0]
+
+
+def test_a_bare_file_with_splits_is_like_a_folder_with_splits(tmp_path: Path) -> None:
+    write_table(tmp_path / "labels.csv", {f"{i}.jpg": "x" for i in range(6)})
+    rows = [f"{i}.jpg,{'ab'[i % 2]},{'test' if i > 3 else 'train'}\n" for i in range(6)]
+    (tmp_path / "labels.csv").write_text("path,label,split\n" + "".join(rows))
+    data = open_dataset(tmp_path / "labels.csv", [csv_labels.READER])
+    assert ids(pick_split(data, "test")) == ["4.jpg", "5.jpg"]
+    assert len(pick_split(data, "all")) == 6
+    with pytest.raises(UserError, match="has no split 'holdout'; it has train, test, val"):
+        pick_split(data, "holdout")
 
 
 def test_a_split_that_is_not_there_is_an_error_and_never_another_one() -> None:

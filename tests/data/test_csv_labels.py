@@ -146,15 +146,25 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
 
 
 def test_what_may_be_meant_otherwise_is_told(tmp_path: Path) -> None:
-    write_table(tmp_path / "labels.csv", SIMPLE | {"d.jpg": ""})
+    write_table(tmp_path / "labels.csv", SIMPLE | {"d.jpg": "|"})
     dataset = READER.read(tmp_path)
     assert not dataset.exclusive
+    assert contents(dataset)["all"]["d.jpg"] == []
     told = f"1 rows have no label ({tmp_path}/labels.csv, line 5): read as images of none of the classes"
     assert [flaw.what for flaw in dataset.flaws] == [told]
     (tmp_path / "labels.csv").write_text("path,x,y\na.jpg,1,0\nb.jpg,0,1\nc.jpg,0,1\nd.jpg,1,0\n")
     dataset = READER.read(tmp_path)
     assert not dataset.exclusive
     assert "every image has one class; in a column 'label'" in dataset.flaws[0].what
+
+
+def test_a_forgotten_label_does_not_make_classes_that_combine(tmp_path: Path) -> None:
+    write_table(tmp_path / "train.csv", SIMPLE)
+    write_table(tmp_path / "test.csv", SIMPLE | {"d.jpg": ""})
+    with pytest.raises(UserError, match=r"test.csv, line 5: has no label"):
+        READER.read(tmp_path)
+    write_table(tmp_path / "train.csv", SIMPLE | {"e.jpg": "cat|dog"})  # any of its files may say what the data set is
+    assert contents(READER.read(tmp_path))["test"]["d.jpg"] == []
 
 
 def test_rows_twice_and_images_without_a_row_are_told(tmp_path: Path) -> None:
@@ -192,7 +202,8 @@ BAD = {
     "path,x,y\na.jpg,1,0\nb.jpg,1,0\n": r"class 'y' has no images to train on",
     "path,label\na.jpg,cat\nb.jpg,Cat\n": r"the classes Cat and cat differ in case only; merge or rename",
     "path,label\na.jpg,cat\nb.jpg,cat\n": r"cat is the only class; classification needs two or more",
-    "path,label\na.jpg,\nb.jpg,\n": r"no row has a label; classification needs two or more",
+    "path,label\na.jpg,|\nb.jpg,\n": r"no row has a label; classification needs two or more",
+    "path,label\na.jpg,cat\nb.jpg,\nc.jpg,dog\n": r"labels.csv, line 3: has no label; fill it in or remove the row",
     "path,label\na.jpg,cat\nb.jpg\n": r"labels.csv, line 3: has 1 cells, but the header has 2 columns",
     "path,label\na.jpg,cat\n,dog\n": r"labels.csv, line 3: has no path; fill it in or remove the row",
     "path,label,split\na.jpg,cat,train\nb.jpg,dog,\n": r"labels.csv, line 3: has no split",

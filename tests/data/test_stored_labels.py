@@ -99,6 +99,16 @@ def test_several_classes_an_image_need_no_sum(tmp_path: Path) -> None:
         read(tmp_path, CSV, exclusive=False)
 
 
+@pytest.mark.parametrize("named", [[], ["bee"]])
+def test_classes_below_the_threshold_are_no_zeros(tmp_path: Path, named: list[str]) -> None:
+    """As `predict` writes them for many labels: only what is above --conf, for some images nothing at all."""
+    predictions = [{"label": name, "score": 0.6} for name in named]
+    lines = [json.dumps({"image": each, "width": 4, "height": 4, "predictions": predictions}) for each in IDS]
+    message = rf"line 1: {len(named)} of 3 classes are named.* predict with --conf 0, or write a CSV"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, "\n".join(lines), name="predictions.jsonl", exclusive=False)
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -115,6 +125,40 @@ def test_paths_match_from_their_ends(tmp_path: Path, names: tuple[str, str]) -> 
 def test_a_path_that_is_equal_wins_over_one_that_ends_alike(tmp_path: Path) -> None:
     weights = read(tmp_path, "path,label,score\n1.jpg,ant,1\na/1.jpg,bee,1\n", ids=("a/1.jpg", "1.jpg"))
     assert weights.argmax(axis=1).tolist() == [1, 0]
+
+
+def test_a_sample_that_is_named_exactly_is_no_longer_to_be_had_by_its_end(tmp_path: Path) -> None:
+    """A tool that predicted a whole folder: 1.jpg is another image than sub/1.jpg, also where only that is scored."""
+    for names in (("1.jpg", "sub/1.jpg"), ("sub/1.jpg", "1.jpg")):
+        text = "path,label,score\n" + "".join(f"{name},{'bee' if '/' in name else 'ant'},1\n" for name in names)
+        assert read(tmp_path, text, ids=("sub/1.jpg",)).argmax(axis=1).tolist() == [1]
+    text = "path,label,score\n/home/me/1.jpg,ant,1\n/home/me/sub/1.jpg,bee,1\n"
+    assert read(tmp_path, text, ids=("sub/1.jpg", "1.jpg")).argmax(axis=1).tolist() == [1, 0]
+
+
+def test_accents_match_however_they_are_stored(tmp_path: Path) -> None:
+    one, two = "caf\u00e9", "cafe\u0301"
+    for given, known in ((one, two), (two, one)):
+        row = f"x/{given}.jpg,{given},1\n"
+        for text in (f"path,label,score\n{row}", f"path,{given},b\nx/{given}.jpg,1,0\n"):
+            for place in ("", "x/", "test/x/"):
+                weights = read(
+                    tmp_path, text, (f"{place}{known}.jpg",), ("b", known) if "label" in text else (known, "b")
+                )
+                assert weights.max() == weights[0, 1 if "label" in text else 0] == 1
+
+
+def test_tables_of_other_delimiters_and_with_spaces(tmp_path: Path) -> None:
+    expected = read(tmp_path, CSV)
+    for delimiter in ("; ", "\t", " , "):
+        assert np.array_equal(read(tmp_path, CSV.replace(",", delimiter)), expected)
+
+
+def test_empty_lines_of_jsonl_are_passed_over(tmp_path: Path) -> None:
+    row = '{"image": "%s", "predictions": [{"label": "ant", "score": 1}]}'
+    text = "\n" + row % IDS[0] + "\r\n \n" + row % IDS[1].replace("bee", "bee\u2028") + "\n\n"
+    weights = read(tmp_path, text, (IDS[0], "test/bee\u2028/1.jpg"), name="p.jsonl")
+    assert weights.argmax(axis=1).tolist() == [0, 0]
 
 
 def test_predictions_of_other_images_are_left_alone_where_none_is_missing(tmp_path: Path) -> None:
@@ -138,16 +182,17 @@ def test_names_that_need_quotes_or_cannot_be_decoded(tmp_path: Path) -> None:
         (CSV.replace("0.7", "much"), r"p.csv, line 2: the score 'much' is no number"),
         (CSV.replace("0.7", "nan"), r"line 2: the score nan is no probability"),
         (CSV.replace("0.9", "7.3"), r"line 3: the score 7.3 is no probability in \[0, 1\]; apply softmax"),
-        (CSV.replace(",0.9", ""), r"line 3: 2 fields where the header has 3"),
+        (CSV.replace(",0.9", ""), r"line 3: has 2 cells, but the header has 3 columns"),
         (CSV + "test/ant/1.jpg,ant,0.1\n", r"line 4: the label ant is given twice"),
         (CSV + "test/ant/1.jpg,bee,0.6\n", r"line 2: the probabilities sum up to 1.3, not to 1"),
         (CSV.replace("score", "p"), r"has the columns path, label, p; needed are path, label and score"),
         (CSV.replace("score", "label"), r"two columns have the same name"),
-        ("", r"has the columns \(none\)"),
+        ("", r"p.csv: is empty; it needs a header"),
         (CSV[:-23], r"no prediction for 1 of 2 images: test/bee/1.jpg\. Predict them"),
         (paths("test/ant/1.jpg", "b.jpg"), r"1 of 2 images: test/bee/1.jpg; of no image here are .* for b.jpg"),
         (paths("bat/1.jpg", "1.jpg"), r"line 3: 1.jpg may be test/ant/1.jpg or test/bee/1.jpg; write more"),
-        (paths("ant/1.jpg", *IDS), r"test/ant/1.jpg and ant/1.jpg are both test/ant/1.jpg; keep one"),
+        (paths("ant/1.jpg", "x/test/ant/1.jpg"), r"x/test/ant/1.jpg and ant/1.jpg are both test/ant/1.jpg; keep one"),
+        (paths("./test/ant/1.jpg", *IDS), r"line 3: test/ant/1.jpg and ./test/ant/1.jpg are both test/ant/1.jpg"),
         (COLUMNS.replace("cat", "dog"), r"lacks the classes cat and has columns that are no classes: dog;"),
         (COLUMNS.replace("path", "file"), r"has the columns file, ant, bee, cat; needed"),
         (COLUMNS.replace("0.8", "0.5"), r"line 3: the probabilities sum up to 0.7, not to 1; apply softmax"),
@@ -170,7 +215,10 @@ LINE = '{"image": "test/ant/1.jpg", "predictions": [{"label": "ant", "score": 1}
         (LINE.replace("score", "p"), r"line 1: not of the form"),
         (LINE.replace("image", "file"), r"line 1: not of the form"),
         ("[]\n", r"line 1: not of the form"),
-        (LINE.replace('{"label": "ant", "score": 1}', ""), r"line 1: no label for test/ant/1.jpg"),
+        (
+            LINE + LINE.replace('{"label": "ant", "score": 1}', "").replace("ant", "bee"),
+            r"line 2: names no label; each",
+        ),
         (LINE.replace("1}", "null}"), r"line 1: the score 'None' is no number"),
         (LINE * 2, r"line 2: test/ant/1.jpg stands in .*line 1 already"),
         (LINE.replace('"ant"', '["ant"]'), r"line 1: unknown label"),
@@ -182,9 +230,9 @@ def test_what_is_wrong_in_lines_is_named(tmp_path: Path, text: str, message: str
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot read the predictions .*no.csv: No such file"):
+    with pytest.raises(UserError, match=r"no.csv: can't be read: No such file"):
         read_stored_labels(tmp_path / "no.csv", CLASSES, IDS)
-    with pytest.raises(UserError, match="cannot read the predictions"):
+    with pytest.raises(UserError, match="can't be read: Is a directory"):
         read_stored_labels(tmp_path, CLASSES, IDS)
 
 

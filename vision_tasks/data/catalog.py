@@ -1,6 +1,7 @@
 """Opens a data set, whatever its format, and takes its splits, making those that it lacks.
 
-Data without splits is cut 80/10/10 into train, val and test, a train split without val gives 10 % of itself. A sample's
+Data without splits is cut 80/10/10 into train, val and test, a train split without val gives 10 % of itself. A
+file without its folder that is one split is cut for training alike, but scored whole. A sample's
 place depends on the luck of its id among those of its stratum (the class, for whole-image labels), so it is the same
 every time and on every machine, and another class's images don't move it. What is cut is always said.
 """
@@ -23,6 +24,7 @@ from vision_tasks.types import Sample, T
 Splits = Mapping[str, tuple[Sample[T], ...]]
 
 _ALL = "all"
+_SCORED = "test"  # what is scored unless something else is asked for
 _WITHOUT_SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _WITHOUT_VAL = {"train": 0.9, "val": 0.1}
 
@@ -57,9 +59,16 @@ def _check_path(path: Path) -> None:
 def pick_split(dataset: Dataset[T], split: str, seed: int = 0) -> tuple[Sample[T], ...]:
     """The samples of `split`, in the data set's order; `all` is every image, `valid` and `validation` are `val`.
 
+    Of a file that is one split, `test` is every image, too.
     Raises UserError, which lists the splits there are, for one that isn't there and isn't made (see `complete_splits`).
     """
-    if split == _ALL:
+    whole = _is_whole(dataset)
+    if whole and (split_name(split) or split) not in (*dataset.splits, _ALL, _SCORED):
+        raise UserError(
+            f"{dataset.root}: has no split '{split}'; the file is one split, scored whole (leave --split out), while "
+            "its folder as --data would be cut"
+        )
+    if whole or split == _ALL:
         return tuple({sample.id: sample for part in dataset.splits.values() for sample in part}.values())
     splits, _ = complete_splits(dataset, seed)
     name = split if split in splits else split_name(split) or split
@@ -68,6 +77,21 @@ def pick_split(dataset: Dataset[T], split: str, seed: int = 0) -> tuple[Sample[T
     if not splits[name]:
         raise UserError(f"{dataset.root}: split '{name}' has no images")
     return splits[name]
+
+
+def split_remarks(dataset: Dataset[T], split: str, seed: int = 0) -> list[str]:
+    """What the user must be told about where `pick_split` takes the samples of `split` from."""
+    if split in (*dataset.splits, _ALL):
+        return []
+    if _is_whole(dataset):
+        (samples,) = dataset.splits.values()
+        return [f"{dataset.root.name} is one split: all of its {len(samples)} images are taken as '{split}'"]
+    return complete_splits(dataset, seed)[1]
+
+
+def _is_whole(dataset: Dataset[T]) -> bool:
+    """Whether the data set is a file that is one split."""
+    return dataset.root.is_file() and len(dataset.splits) == 1
 
 
 def train_val(dataset: Dataset[T], seed: int = 0) -> tuple[tuple[Sample[T], ...], tuple[Sample[T], ...], list[str]]:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,8 +29,9 @@ from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.channels import count_channels, grey_to_bytes, stored_channels
 from vision_tasks.data.geotiff import Tags, read_tags, read_values
 from vision_tasks.data.unreadable import DecodeError as DecodeError
+from vision_tasks.errors import UserError
 from vision_tasks.geometry import affine, scale
-from vision_tasks.types import Bands, Matrix, Size
+from vision_tasks.types import Bands, Matrix, Sample, Size
 from vision_tasks.warp import Pixels
 
 MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse larger images before decoding them
@@ -80,6 +83,18 @@ def count_bands(path: Path) -> int:
     data = _read_bytes(path)
     tags = read_tags(data)
     return tags.bands if tags else count_channels(_read_header(data).mode)
+
+
+def first_band_count(samples: Iterable[Sample[Any]]) -> int:
+    """How many bands the first of `samples` has whose image can be read. Raises UserError if there is none."""
+    failed: list[str] = []
+    for sample in samples:
+        try:
+            return sample.pixels().shape[2] if sample.pixels else count_bands(sample.path)
+        except DecodeError as error:
+            failed.append(f"{sample.path}: {error}")
+    first = f"{failed[0]}; none of the {len(failed)} images can be read" if failed else "there are no images"
+    raise UserError(f"{first}, so their bands can't be counted")
 
 
 def _read_bytes(path: Path) -> bytes:

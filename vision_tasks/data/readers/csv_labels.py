@@ -6,9 +6,9 @@ Files: the CSV itself; or in a folder `labels.csv` or `annotations.csv`, or one 
 Columns, in upper or lower case: `path` (or image, file, filename, image_id, id and the like, see
 `label_table.PATH_COLUMNS`), and the classes in one of two forms:
 
-- `label` (or class, category and the like, see `label_table.LABEL_COLUMNS`): one class, or several joined by `|`, or
-  nothing where none of them applies. If every row has exactly one, they exclude one another; else an image may have
-  several.
+- `label` (or class, category and the like, see `label_table.LABEL_COLUMNS`): one class, or several joined by `|`. If
+  every row has exactly one, they exclude one another; else an image may have several, or none. Where a `|` stands in
+  any row, an empty cell (or a `|` alone) is an image of none of the classes; where there is no `|`, it is an error.
 - a column for each class with 0 or 1 in every row (two or more): an image may have several. A column without any 0 or
   1 is no class, which is told as a flaw.
 
@@ -89,6 +89,7 @@ def _lists_labels(path: Path) -> bool:
 def _read(root: Path) -> Dataset[Labels]:
     tables = [parse(read_table(path), split) for split, path in _table_files(root).items()]
     rows = [row for table in tables for row in table.rows]
+    _check_labels(tables, rows)
     classes = tuple(sorted({name for table in tables for name in table.classes}))
     _check_classes(root, classes, rows)
     exclusive = not any(table.by_column for table in tables) and all(len(row.labels) == 1 for row in rows)
@@ -97,6 +98,16 @@ def _read(root: Path) -> Dataset[Labels]:
     flaws = [flaw for table in tables for flaw in table.flaws]
     flaws += [*_suspicions(root, tables, rows), *doubles, *_unlisted(root, folder, found)]
     return Dataset(root, READER.format, classes, _samples(folder, found, classes, exclusive), tuple(flaws), exclusive)
+
+
+def _check_labels(tables: Iterable[LabelTable], rows: Iterable[Row]) -> None:
+    """A forgotten label would make images of several classes of all the others."""
+    empty = next((row for row in rows if not row.labels), None)
+    if empty and not any(table.several for table in tables):
+        raise UserError(
+            f"{empty.at}: has no label; fill it in or remove the row (where images may have several classes or "
+            "none, a | alone stands for none)"
+        )
 
 
 def _check_classes(root: Path, classes: tuple[str, ...], rows: Sequence[Row]) -> None:

@@ -40,6 +40,7 @@ class LabelTable:
     rows: tuple[Row, ...]
     classes: frozenset[str]
     by_column: bool  # a column for each class
+    several: bool  # it says that an image may have several classes or none, by such columns or by a | in some cell
     flaws: tuple[Flaw, ...] = ()
 
 
@@ -58,8 +59,9 @@ def parse(table: Table, split: str) -> LabelTable:
         labels = _from_columns(table, line, cells, columns) if label is None else _from_cell(cells[label])
         rows.append(Row(table.at(line), _required(table, line, "path", cells[path]), labels, part))
     if label is None:
-        return LabelTable(table, tuple(rows), frozenset(columns), True, _unread(table, path, columns))
-    return LabelTable(table, tuple(rows), frozenset(name for row in rows for name in row.labels), False)
+        return LabelTable(table, tuple(rows), frozenset(columns), True, True, _unread(table, path, columns))
+    several = any(_SEPARATOR in cells[label] for _, cells in table.rows)
+    return LabelTable(table, tuple(rows), frozenset(name for row in rows for name in row.labels), False, several)
 
 
 def _splits(table: Table, split: str) -> list[str]:

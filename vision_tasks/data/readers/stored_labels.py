@@ -2,7 +2,8 @@
 
 - CSV `path,label,score`: an image's best label, or its best labels in several rows.
 - CSV `path` and a column for each class: a probability each.
-- `predictions.jsonl`, as `predict` writes it: `{"image": ..., "predictions": [{"label": ..., "score": ...}]}` a line.
+- `predictions.jsonl`, as `predict` writes it: `{"image": ..., "predictions": [{"label": ..., "score": ...}]}` a line;
+  empty lines are passed over. CSVs may have the delimiters and spaces that tables of labels may have (see `table`).
 
 Scores are probabilities: numbers in [0, 1] which, where an image has one class, sum up to 1 (within 0.05; decimals are
 rounded). Logits are an error, since whether softmax or sigmoid belongs to them is not in the file.
@@ -10,34 +11,36 @@ rounded). Logits are an error, since whether softmax or sigmoid belongs to them 
 Where only an image's best labels are named, what they leave of 1 is spread evenly over the others, of which none gets
 more than the least that is named. Named labels keep the order of their scores, or of the file where scores are equal:
 so the best and the five best are the file's. Each is moved by less than 1e-6 for that; a calibration error sees the
-score of the file. Where images may have several classes, nothing can be said of a class that is not named, so all must
-be named.
+score of the file. Where images may have several classes, nothing can be said of a class that is not named (it stayed
+below the threshold of whoever wrote the file), so all must be named: `predict --conf 0` does that.
 
-A path in the file belongs to the sample whose id is equal to it or, else, to the one sample whose id ends with it or
-which it ends with, folder by folder: `photos/test/cat/1.jpg`, `test/cat/1.jpg` and `cat/1.jpg` may be the same image.
+A path in the file belongs to the sample whose id is equal to it. Of the others, it belongs to the one sample left whose
+id ends with it, or which it ends with, folder by folder: `photos/test/cat/1.jpg`, `test/cat/1.jpg` and `cat/1.jpg` may
+be the same image. How accents are stored makes no difference, for paths and labels.
 Every sample needs a prediction. Where each has one, those of other images are left alone.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vision_tasks.data.folders import some
+from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.table import Table, read_table, read_text
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.types import Labels
 
 _TOLERANCE = 0.05  # of sums of rounded probabilities
 _LEAST = np.float32(1e-30)  # above 0 in every format and arithmetic
+_UNDECODABLE = "surrogateescape"  # names of files need not be text
 
 
 @dataclass
@@ -57,30 +60,21 @@ def read_stored_labels(
     `exclusive` says that an image has one class. Raises UserError, naming file and row, for what the module's
     description does not allow.
     """
-    numbers = {name: i for i, name in enumerate(classes)}
-    with _opened(path) as file:
-        stored = _from_lines(path, file, numbers) if path.suffix.lower() == ".jsonl" else _from_csv(path, file, numbers)
+    numbers = {composed(name): i for i, name in enumerate(classes)}
+    if path.suffix.lower() == ".jsonl":
+        stored = _from_lines(path, numbers)
+    else:
+        stored = _from_table(read_table(path, _UNDECODABLE), numbers)
     by_id = _matched(path, stored, ids)
     return [Labels(torch.from_numpy(_weights(by_id[each], len(classes), exclusive))[None]) for each in ids]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield file
-    except OSError as error:
-        raise UserError(f"cannot read the predictions {path}: {error.strerror}") from error
-
-
-def _from_csv(path: Path, file: TextIO, classes: Mapping[str, int]) -> dict[str, _Stored]:
-    rows = _csv_rows(path, file)
-    header = [name.strip() for name in next(rows, ("", []))[1]]
-    ranked = _names_labels(path, header, classes)
+def _from_table(table: Table, classes: Mapping[str, int]) -> dict[str, _Stored]:
+    header = [composed(name) for name in table.columns]
+    ranked = _names_labels(table.path, header, classes)
     found: dict[str, _Stored] = {}
-    for where, row in rows:
-        if len(row) != len(header):
-            raise UserError(f"{where}: {len(row)} fields where the header has {len(header)}")
+    for line, row in table.rows:
+        where = table.at(line)
         cells = dict(zip(header, row, strict=True))
         image = cells.pop("path")
         if image in found and not ranked:
@@ -88,16 +82,6 @@ def _from_csv(path: Path, file: TextIO, classes: Mapping[str, int]) -> dict[str,
         stored = found.setdefault(image, _Stored(where, ranked))
         _add(stored, [(cells["label"], cells["score"])] if ranked else cells.items(), where, classes)
     return found
-
-
-def _csv_rows(path: Path, file: TextIO) -> Iterator[tuple[str, list[str]]]:
-    """Where each row that is not empty ends, and its fields."""
-    rows = csv.reader(file)
-    try:
-        for row in filter(None, rows):
-            yield f"{path}, line {rows.line_num}", row
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: cannot be read as CSV: {error}") from error
 
 
 def _names_labels(path: Path, header: Sequence[str], classes: Mapping[str, int]) -> bool:
@@ -120,15 +104,15 @@ def _names_labels(path: Path, header: Sequence[str], classes: Mapping[str, int])
     )
 
 
-def _from_lines(path: Path, file: TextIO, classes: Mapping[str, int]) -> dict[str, _Stored]:
+def _from_lines(path: Path, classes: Mapping[str, int]) -> dict[str, _Stored]:
     found: dict[str, _Stored] = {}
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(read_text(path, _UNDECODABLE).split("\n"), 1):
+        if not line.strip():
+            continue
         where = f"{path}, line {number}"
         image, labels = _parsed(line, where)
         if image in found:
             raise UserError(f"{where}: {image} stands in {found[image].where} already; keep one of the lines")
-        if not labels:
-            raise UserError(f"{where}: no label for {image}; each image needs its best labels")
         found[image] = _Stored(where, ranked=True)
         _add(found[image], labels, where, classes)
     return found
@@ -145,7 +129,8 @@ def _parsed(line: str, where: str) -> tuple[str, list[tuple[str, Any]]]:
 
 
 def _add(stored: _Stored, labels: Iterable[tuple[str, Any]], where: str, classes: Mapping[str, int]) -> None:
-    for name, text in labels:
+    for given, text in labels:
+        name = composed(given)
         if name not in classes:
             raise UserError(f"{where}: {unknown_name('label', name, classes)}")
         if classes[name] in stored.scores:
@@ -168,44 +153,59 @@ def _probability(text: Any, where: str) -> float:
 
 def _matched(path: Path, stored: Mapping[str, _Stored], ids: Sequence[str]) -> dict[str, _Stored]:
     """What is stored by sample id."""
-    known, ends = set(ids), _by_end(ids)
+    forms = {composed(each): each for each in ids} | {each: each for each in ids}
+    exact = {name: forms.get(name) or forms.get(_plain(name)) or forms.get(composed(_plain(name))) for name in stored}
     found: dict[str, str] = {}  # sample id -> name in the file
+    for name, each in exact.items():
+        if each is not None:
+            _take(found, each, name, stored)
+    left = _by_end(each for each in ids if each not in found)
     unknown = []
-    for name in stored:
-        fitting = _fitting(name, known, ends)
+    for name in (name for name, each in exact.items() if each is None):
+        fitting = _fitting(composed(_plain(name)), left)
         if len(fitting) > 1:
-            raise UserError(
-                f"{stored[name].where}: {name} may be {' or '.join(sorted(fitting)[:2])}; write more of its path"
-            )
-        for each in fitting:
-            if (other := found.setdefault(each, name)) != name:
-                raise UserError(f"{stored[name].where}: {name} and {other} are both {each}; keep one of them")
-        if not fitting:
+            either = " or ".join(sorted(fitting)[:2])
+            raise UserError(f"{stored[name].where}: {name} may be {either}; write more of its path")
+        if fitting:
+            _take(found, fitting[0], name, stored)
+        else:
             unknown.append(name)
-    missing = [each for each in ids if each not in found]
-    if missing:
+    _check_complete(path, ids, found, unknown)
+    return {each: stored[name] for each, name in found.items()}
+
+
+def _take(found: dict[str, str], each: str, name: str, stored: Mapping[str, _Stored]) -> None:
+    """Note that `name` in the file means the sample `each`."""
+    if (other := found.setdefault(each, name)) != name:
+        raise UserError(f"{stored[name].where}: {name} and {other} are both {each}; keep one of them")
+
+
+def _check_complete(path: Path, ids: Sequence[str], found: Mapping[str, str], unknown: Sequence[str]) -> None:
+    if missing := [each for each in ids if each not in found]:
         strangers = f"; of no image here are the predictions for {some(unknown)}" if unknown else ""
         raise UserError(
             f"{path}: no prediction for {len(missing)} of {len(ids)} images: {some(missing)}{strangers}. "
             "Predict them, or choose the split that was predicted"
         )
-    return {each: stored[name] for each, name in found.items()}
 
 
-def _fitting(name: str, known: set[str], ends: Mapping[str, list[str]]) -> list[str]:
-    """The samples that a path in the file may mean."""
-    plain = name.replace("\\", "/").removeprefix("./")
-    for exact in (name, plain):
-        if exact in known:
-            return [exact]
-    return [*ends.get(plain, ()), *(end for end in _ends(plain) if end in known)]
+def _fitting(name: str, left: Mapping[str, Sequence[str]]) -> list[str]:
+    """The samples whose ids end with `name`, and the one with most of whose path it ends."""
+    inside = ([each for each in left.get(end, ()) if composed(each) == end] for end in _ends(name))
+    return [*left.get(name, ()), *next(filter(None, inside), [])]
+
+
+def _plain(name: str) -> str:
+    """A path as ids are written."""
+    return name.replace("\\", "/").removeprefix("./")
 
 
 def _by_end(ids: Iterable[str]) -> dict[str, list[str]]:
-    """Ids by the paths that they end with and are longer than."""
+    """Ids by the paths that they end with, themselves included."""
     found: dict[str, list[str]] = {}
     for each in ids:
-        for end in _ends(each):
+        whole = composed(each)
+        for end in (whole, *_ends(whole)):
             found.setdefault(end, []).append(each)
     return found
 
@@ -244,8 +244,10 @@ def _check_sum(stored: _Stored, count: int, exclusive: bool) -> None:
     if not exclusive and named < count:
         raise UserError(
             f"{stored.where}: {named} of {count} classes are named; where images may have several classes each needs a "
-            "probability: write a CSV with path and a column for each class"
+            "probability: predict with --conf 0, or write a CSV with path and a column for each class"
         )
+    if not named:
+        raise UserError(f"{stored.where}: names no label; each image needs its best labels")
     if exclusive and (total > 1 + _TOLERANCE or (named == count and total < 1 - _TOLERANCE)):
         raise UserError(
             f"{stored.where}: the probabilities sum up to {total:.4g}, not to 1; apply softmax before writing"

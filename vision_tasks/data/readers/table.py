@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +32,16 @@ class Table:
         return f"{self.path}, line {line}"
 
 
-def read_table(path: Path) -> Table:
-    """Read `path`. Raises UserError, which names the file and the line, for what is no table with a header and rows."""
-    text = _read_text(path)
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=_delimiter(text), strict=True)
+def read_table(path: Path, undecodable: str = "strict") -> Table:
+    """Read `path`; `undecodable` is what becomes of bytes that are not UTF-8, an error handler's name.
+
+    Raises UserError, which names the file and the line, for what is no table with a header and rows.
+    """
+    text = read_text(path, undecodable)
+    if not text.strip():
+        raise UserError(f"{path}: is empty; it needs a header such as path,label and a row for each image")
+    # Not splitlines, which breaks at form feeds and Unicode's line separators, too: they may stand in a name.
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         found = [(lines.line_num, tuple(cell.strip() for cell in cells)) for cells in lines if any(cells)]
     except csv.Error as error:
@@ -50,19 +58,18 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, undecodable: str = "strict") -> str:
+    """What is in a file of UTF-8, with or without a byte-order mark, line ends as they are. Raises UserError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", errors=undecodable, newline="") as file:
+            return file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text; save it as such") from error
     except OSError as error:
         raise UserError(f"{path}: can't be read: {error.strerror}") from error
-    if not text.strip():
-        raise UserError(f"{path}: is empty; it needs a header such as path,label and a row for each image")
-    return text
 
 
 def _delimiter(text: str) -> str:
     """What the header has most of. Names of columns hold none of the three, cells may: so no other line is asked."""
-    header = text.lstrip().partition("\n")[0]
+    header = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     return max(",;\t", key=header.count)

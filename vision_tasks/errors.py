@@ -13,7 +13,14 @@ class UserError(Exception):
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UserError:
     """The answer to a wrong name: the nearest right one, or the list of right ones."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:_LISTED])}{more}"
+    lower = {entry.lower(): entry for entry in names}
+    near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {some(names, _LISTED)}"
     return UserError(f"unknown {what} '{name}'; {hint}")
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few of `names`, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

@@ -102,7 +102,7 @@ FAULTS: dict[Callable[[Path], None], tuple[str, str]] = {
     nothing: ("data: no such file or folder", "check --data"),
     empty_folder: ("data: the folder is empty", "check --data"),
     other_files: ("data: is not laid out", "expected mnist-idx: train-images"),
-    one_class: ("data: only is the only class", "needs two or more class folders"),
+    one_class: ("data: only is the only class", "classification needs two or more"),
     class_without_images: ("data/train/b: class 'b' has no images to train on", "add some or remove the class"),
     class_of_other_files: ("data/b: class 'b' has no images to train on", "add some or remove the class"),
     same_class_in_another_case: ("data: the classes A and a differ in case only", "merge or rename one of them"),

@@ -53,7 +53,7 @@ def noise(kind: str = "uint16", bands: int = 13, size: tuple[int, int] = (37, 50
     [
         (np.array([0, 7, 255], np.uint8), None, [0, 7, 255]),
         (np.array([0, 128, 129, 257 * 100, 65535], np.uint16), None, [0, 0, 1, 100, 255]),
-        (np.array([-32768, 0, 32767], np.int16), None, [0, 128, 255]),
+        (np.array([-32768, -1, 0, 16384, 32767], np.int16), None, [0, 0, 0, 128, 255]),
         (np.array([0, 1500, 3000, 3001, 65535], np.uint16), (0, 3000), [0, 128, 255, 255, 255]),
         (np.array([100, 110, 90], np.uint8), (100, 110), [0, 255, 0]),
         (np.array([-1, 0, 0.5, 1, 2, np.nan, np.inf, -np.inf], np.float32), (0, 1), [0, 0, 128, 255, 255, 0, 255, 0]),
@@ -92,10 +92,39 @@ def test_bands_of_every_layout(tmp_path: Path, layout: dict[str, Any], kind: str
     assert count_bands(path) == 13
     decoded = read_image(path, bands=Bands((4, 3, 13, 4)))
     chosen = values[[3, 2, 12, 3]].transpose(1, 2, 0).astype(np.float64)
-    low, high = np.iinfo(kind).min, np.iinfo(kind).max
-    assert np.array_equal(decoded.pixels, np.rint((chosen - low) * 255 / (high - low)))
+    assert np.array_equal(decoded.pixels, np.rint(chosen.clip(0) * 255 / np.iinfo(kind).max))
     assert (decoded.size, decoded.reduction) == ((37, 50), 1)
     assert np.array_equal(decoded.to_original, np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("int16", {}),
+        ("uint16", {}),
+        ("uint8", {}),
+        ("uint8", {"nbits": 4}),
+        ("uint8", {"nbits": 2}),
+        ("uint8", {"nbits": 1}),
+    ],
+)
+def test_one_band_is_as_bright_as_the_image_read_without_bands(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    values = noise(kind, 1)
+    if options:
+        values %= 2 ** options["nbits"]
+    path = write_tiff(tmp_path / "a.tif", values, photometric="MINISBLACK", **options)
+    plain = read_image(path).pixels[..., :1].astype(int)
+    # Pillow drops the lower half of 16 bits, instead of rounding.
+    assert np.abs(read_image(path, bands=Bands((1,))).pixels - plain).max() <= (1 if values.itemsize > 1 else 0)
+    assert plain.max() == 255
+
+
+def test_indices_of_a_palette_are_bands_as_they_are(tmp_path: Path) -> None:
+    values = noise("uint8", 1) % 16
+    path = write_tiff(tmp_path / "a.tif", values, photometric="PALETTE", nbits=4)
+    assert np.array_equal(read_image(path, bands=Bands((1,))).pixels[..., 0], values[0])
 
 
 def test_floating_bands_need_a_range(tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "batches.meta.txt").write_text("airplane\nautomobile\nbird\ncat\n")
     with pytest.raises(UserError, match="class 'cat' has no images to train on"):
         READER.read(tmp_path)
+    for names, message in {
+        "airplane\nairplane\nbird\n": "the classes airplane and airplane have the same name",
+        "airplane\nautomobile\nAirplane\n": "the classes airplane and Airplane differ in case only",
+        "airplane\n": "airplane is the only class; classification needs two or more",
+        "\n": "there is no class; classification needs two or more",
+    }.items():
+        (tmp_path / "batches.meta.txt").write_text(names)
+        with pytest.raises(UserError, match=rf"batches.meta.txt: {message}"):
+            READER.read(tmp_path)
     for size in (0, 3073 * 4 - 1):
         write_cifar10(tmp_path)
         (tmp_path / "test_batch.bin").write_bytes(bytes(size))

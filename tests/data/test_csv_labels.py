@@ -202,7 +202,7 @@ BAD = {
     "path,x,y\na.jpg,1,0\nb.jpg,1,0\n": r"class 'y' has no images to train on",
     "path,label\na.jpg,cat\nb.jpg,Cat\n": r"the classes Cat and cat differ in case only; merge or rename",
     "path,label\na.jpg,cat\nb.jpg,cat\n": r"cat is the only class; classification needs two or more",
-    "path,label\na.jpg,|\nb.jpg,\n": r"no row has a label; classification needs two or more",
+    "path,label\na.jpg,|\nb.jpg,\n": r"there is no class; classification needs two or more",
     "path,label\na.jpg,cat\nb.jpg,\nc.jpg,dog\n": r"labels.csv, line 3: has no label; fill it in or remove the row",
     "path,label\na.jpg,cat\nb.jpg\n": r"labels.csv, line 3: has 1 cells, but the header has 2 columns",
     "path,label\na.jpg,cat\n,dog\n": r"labels.csv, line 3: has no path; fill it in or remove the row",

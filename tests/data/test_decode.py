@@ -97,6 +97,18 @@ def test_floating_grey(top, white):
     assert np.abs(pixels[..., 1] - ramp * (255 / white)).max() <= 0.501
 
 
+@pytest.mark.parametrize("top", [1.0, 3e4])
+def test_missing_values_of_floating_grey_leave_the_others_as_they_are(top):
+    ramp = np.linspace(-top / 4, top, 80 * 60, dtype=np.float32).reshape(60, 80)
+    expected = decode(encoded(Image.fromarray(ramp), "TIFF")).pixels[..., 0].copy()
+    for value, colour in ((np.nan, 0), (np.inf, 255), (-np.inf, 0)):
+        spoilt = ramp.copy()
+        spoilt[30, 40], expected[30, 40] = value, colour
+        assert np.array_equal(decode(encoded(Image.fromarray(spoilt), "TIFF")).pixels[..., 0], expected)
+    nothing = Image.fromarray(np.full((4, 4), np.nan, np.float32))
+    assert (decode(encoded(nothing, "TIFF")).pixels == 0).all()
+
+
 @pytest.mark.parametrize("mode", ["P", "1", "L", "CMYK", "RGBA", "LAB"])
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
 def test_tiff_modes_equal_pillow(mode, compression):

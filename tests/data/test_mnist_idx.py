@@ -82,6 +82,21 @@ def test_a_list_names_the_classes(tmp_path: Path) -> None:
         READER.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        (["a", "b", "a", *"defghij"], r"classes.txt: the classes a and a have the same name; merge or rename"),
+        (["a", "b", "A", *"defghij"], r"classes.txt: the classes a and A differ in case only; merge or rename"),
+        ([*(f"{i} {i}x" for i in range(10)), "3 y"], r"classes.txt: names the label 3 twice; keep one of the lines"),
+    ],
+)
+def test_names_that_cannot_be_told_apart(tmp_path: Path, listed: list[str], message: str) -> None:
+    write_mnist(tmp_path, COUNTS)
+    (tmp_path / "classes.txt").write_text("\n".join(listed))
+    with pytest.raises(UserError, match=message):
+        READER.read(tmp_path)
+
+
 def test_emnist_has_its_own_names_and_lies_on_its_side(tmp_path: Path) -> None:
     upright = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
     for split in ("train", "test"):
@@ -92,6 +107,14 @@ def test_emnist_has_its_own_names_and_lies_on_its_side(tmp_path: Path) -> None:
     dataset = READER.read(tmp_path)
     assert dataset.classes == ("A", "C")
     assert np.array_equal(pixels(dataset.splits["test"])[..., 0], upright)
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65\n3 97\n")
+    assert READER.read(tmp_path).classes == ("A", "a")
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65\n3 65\n")
+    with pytest.raises(UserError, match=r"mapping.txt: the classes A and A have the same name"):
+        READER.read(tmp_path)
+    (tmp_path / "classes.txt").write_text("1 a\n3 A\n")
+    with pytest.raises(UserError, match=r"classes.txt: the classes a and A differ in case only"):
+        READER.read(tmp_path)
     write_mnist(tmp_path, COUNTS)
     with pytest.raises(UserError, match="holds more than one data set"):
         READER.read(tmp_path)
@@ -201,7 +224,7 @@ def test_classes_that_train_lacks_and_one_class_only(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="class '9' has no images to train on"):
         READER.read(tmp_path)
     write_mnist(tmp_path / "one", {"train": 1})
-    with pytest.raises(UserError, match="all images have the label 0; classification needs two"):
+    with pytest.raises(UserError, match="one: 0 is the only class; classification needs two or more"):
         READER.read(tmp_path / "one")
 
 

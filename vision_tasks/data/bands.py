@@ -1,4 +1,4 @@
-"""Values of bands as bytes: the range that is asked for, or that of the number type, becomes 0 to 255."""
+"""Values of bands as bytes: the range that is asked for, or the positive one of the number type, becomes 0 to 255."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Limits = tuple[float, float]
 def to_bytes(values: NDArray[Any], limits: Limits | None = None) -> NDArray[np.uint8]:
     """`values` of any shape, `limits` (black, white) as 0 and 255; rounded, clipped, not-a-number is 0.
 
-    Raises DecodeError for complex numbers, and for floating-point ones without limits: their type has no range of use.
+    Without limits 0 is black and the type's largest value white. Raises DecodeError for complex numbers, and for
+    floating-point ones without limits: their type has no range of use.
     """
     low, high = _type_range(values.dtype) if limits is None else limits
     if np.iscomplexobj(values):
@@ -42,4 +43,4 @@ def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 def _type_range(kind: np.dtype[Any]) -> Limits:
     if kind.kind not in "iu":
         raise DecodeError("holds floating-point numbers; say which become black and white by --band-range LOW,HIGH")
-    return float(np.iinfo(kind).min), float(np.iinfo(kind).max)
+    return 0.0, float(np.iinfo(kind).max)  # negative values mark what is missing, or are noise around 0

@@ -1,9 +1,9 @@
 """Opens a data set, whatever its format, and takes its splits, making those that it lacks.
 
 Data without splits is cut 80/10/10 into train, val and test, a train split without val gives 10 % of itself. A
-file without its folder that is one split is cut for training alike, but scored whole. A sample's
-place depends on the luck of its id among those of its stratum (the class, for whole-image labels), so it is the same
-every time and on every machine, and another class's images don't move it. What is cut is always said.
+file without its folder that is one split is cut alike for training, but scored whole. A sample's place depends on the
+luck of its id among those of its stratum (the class, for whole-image labels), so it is the same every time and on every
+machine, and another class's images don't move it. What is cut is always said.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from vision_tasks import luck
 from vision_tasks.data.dataset import Dataset, Reader
-from vision_tasks.data.folders import some, split_name
-from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.data.folders import split_name
+from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Sample, T
 
 Splits = Mapping[str, tuple[Sample[T], ...]]

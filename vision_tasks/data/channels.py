@@ -47,11 +47,14 @@ def _read_deep_png(data: bytes, count: int) -> NDArray[Any]:
 
 
 def grey_to_bytes(image: Image.Image) -> NDArray[np.uint8]:
-    """16-bit, 32-bit and floating grey [h,w]: by the type's range up to 16 bits, by the image's own beyond."""
+    """16-bit, 32-bit and floating grey [h,w]: by the type's range up to 16 bits, by the image's own beyond.
+
+    Not-a-number becomes black and infinity white; the range is that of the other values.
+    """
     values = np.asarray(image)
     if values.dtype.itemsize == 2:
         return to_bytes(values)
-    largest = float(values.max(initial=0))
+    largest = float(values.max(initial=0, where=np.isfinite(values)))
     top = _widened_top(image) or (65535 if 255 < largest <= 65535 else max(1, largest))
     return to_bytes(values, (0, top))
 

@@ -5,10 +5,12 @@ An EXIF orientation is not applied to pixels: it is a matrix like any other step
 
 What becomes of more than 8 bits: 16-bit values are scaled by the range of their type (0..65535), also where all of them
 are small, so that images stay comparable and 12-bit data is dark; `--band-range 0,4095` is the remedy. 32-bit and
-floating grey is scaled by the image's own maximum beyond 65535, or where it is 255 at most.
+floating grey is scaled by the image's own finite maximum beyond 65535, or where it is 255 at most. Negative values and
+not-a-number are black.
 
 Bands, in contrast, are values as they are stored: of a TIFF those of its samples (a palette's are indices), of other
-files the channels grey, grey and alpha, RGB or RGBA (palettes and CMYK are RGB); see `bands.to_bytes` for their range.
+files the channels grey, grey and alpha, RGB or RGBA (palettes and CMYK are RGB). Their range is that of their type,
+from 0, whatever the image holds; see `bands.to_bytes`.
 """
 
 from __future__ import annotations
@@ -125,7 +127,8 @@ def decode(data: bytes, detail: Size | None = None, bands: Bands | None = None) 
 def _decode_tiff_bands(data: bytes, tags: Tags, bands: Bands) -> Decoded:
     _require_bands(bands, tags.bands)
     _require_small(tags.size, len(bands.numbers))
-    pixels = to_bytes(read_values(data, bands.numbers), bands.limits)
+    limits = bands.limits or ((0, tags.top) if tags.top else None)
+    pixels = to_bytes(read_values(data, bands.numbers), limits)
     to_original, size = _orientation(tags.orientation, tags.size)
     return Decoded(pixels, size, to_original)
 

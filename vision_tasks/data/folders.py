@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vision_tasks.errors import UserError
+from vision_tasks.errors import some as some
 
 V = TypeVar("V")
 
@@ -83,10 +84,3 @@ def in_order(splits: Mapping[str, V]) -> dict[str, V]:
     """`splits` as they are spoken of: train, val, test, then others by name."""
     first = ("train", "val", "test")
     return dict(sorted(splits.items(), key=lambda item: (first.index(item[0]) if item[0] in first else 3, item[0])))
-
-
-def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few of `names`, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

@@ -22,7 +22,9 @@ from vision_tasks.errors import UserError
 from vision_tasks.types import Size
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
-_WIDTH, _HEIGHT, _STRIPS, _ORIENTATION, _SAMPLES, _TILES = 256, 257, 273, 274, 277, 324  # TIFF 6.0, section 8
+# TIFF 6.0, section 8
+_WIDTH, _HEIGHT, _BITS, _MEANING, _STRIPS, _ORIENTATION, _SAMPLES, _TILES = 256, 257, 258, 262, 273, 274, 277, 324
+_PALETTE = 3  # a meaning: values are indices
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Tags:
     size: Size
     bands: int
     orientation: int  # 1..8, as in EXIF
+    top: int | None = None  # white, where values have less than 8 bits
 
 
 def read_tags(data: bytes) -> Tags | None:
@@ -45,13 +48,15 @@ def read_tags(data: bytes) -> Tags | None:
         directory.load(stream)
         size = int(directory[_HEIGHT]), int(directory[_WIDTH])
         bands = int(directory.get(_SAMPLES, 1))
+        bits = int(directory.get(_BITS, (1,))[0])
         _ = directory.get(_STRIPS) or directory[_TILES]
     except KeyError as error:  # tags behind the end of the file are passed over
         raise DecodeError("the file is cut short") from error
     except Exception as error:  # damaged tags raise many kinds
         raise DecodeError(f"damaged TIFF header: {error}") from error
     orientation = directory.get(_ORIENTATION, 1)
-    return Tags(size, bands, orientation if orientation in range(1, 9) else 1)
+    top = 2**bits - 1 if bits < 8 and directory.get(_MEANING) != _PALETTE else None
+    return Tags(size, bands, orientation if orientation in range(1, 9) else 1, top)
 
 
 def read_values(data: bytes, numbers: Sequence[int]) -> NDArray[Any]:

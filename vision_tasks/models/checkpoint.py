@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vision_tasks.cards import WeightCard, class_names
 from vision_tasks.download import Progress
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_tensors
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.foreign import State, fitting_names, read_state_dict
@@ -171,7 +171,7 @@ def _account(source: _Source, taken: list[str], widened: bool) -> str:
     account = f"took {len(taken)} of {len(source.scope)} tensors{part} from {origin}"
     if widened:
         account += "; its first layer was widened from RGB"
-    return account + (f"; new: {_few(left)}" if left else "")
+    return account + (f"; new: {some(left)}" if left else "")
 
 
 def _load(source: Weights) -> tuple[TaskModel[Any], ModelCard]:
@@ -252,12 +252,12 @@ def _parse(file: Path, header: str) -> ModelCard:
 def _check_tensors(file: Path, name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     problems = []
     if missing := [key for key in wanted if key not in found]:
-        problems.append(f"missing {_few(missing)}")
+        problems.append(f"missing {some(missing)}")
     if unknown := [key for key in found if key not in wanted]:
-        problems.append(f"unknown {_few(unknown)}")
+        problems.append(f"unknown {some(unknown)}")
     if other := [key for key in wanted if key in found and found[key].shape != wanted[key].shape]:
         shapes = [f"{key} {_shape(found[key])} instead of {_shape(wanted[key])}" for key in other]
-        problems.append(f"wrong shape {_few(shapes)}")
+        problems.append(f"wrong shape {some(shapes)}")
     if problems:
         raise UserError(f"{file} does not hold a {name}: {'; '.join(problems)}")
 
@@ -271,7 +271,7 @@ def _check_backbone(model: TaskModel[Any], source: str, found: State) -> None:
         different = [_difference(name, own[name], found) for name in own if name not in set(fitting)]
         raise UserError(
             f"the backbone of {source} does not fit {model.info.name}: "
-            f"{len(fitting)} of {len(own)} tensors agree; not {_few(different)}"
+            f"{len(fitting)} of {len(own)} tensors agree; not {some(different)}"
         )
 
 
@@ -291,11 +291,6 @@ def _class_tensors(model: TaskModel[Any]) -> set[str]:
 
 def _fitting(own: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> list[str]:
     return [name for name, tensor in own.items() if name in others and others[name].shape == tensor.shape]
-
-
-def _few(names: list[str], count: int = 3) -> str:
-    rest = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + rest
 
 
 def _shape(tensor: Tensor) -> str:

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import some
-from vision_tasks.data.readers.class_names import read_lines, require_images
+from vision_tasks.data.readers.class_names import read_lines, require_classes, require_images
 from vision_tasks.data.readers.packed import PackedImages, packed_samples
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 from vision_tasks.types import Labels, Sample
 
 _SIDE = 32
@@ -63,6 +62,7 @@ def _read(root: Path) -> Dataset[Labels]:
     layout = _layout(root)
     assert layout is not None
     classes = tuple(read_lines(root / layout.names))
+    require_classes(root / layout.names, classes)
     splits: dict[str, tuple[Sample[Labels], ...]] = {}
     flaws = []
     for split, names in layout.files.items():

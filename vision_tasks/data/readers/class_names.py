@@ -1,4 +1,4 @@
-"""What readers share of class names: lists of them, and the rules that they keep."""
+"""What readers share of classes: lists of names, the rules that they keep, and the truth of whole images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from vision_tasks.errors import UserError
+import torch
+
+from vision_tasks.errors import UserError, some
+from vision_tasks.types import Labels, Size
 
 
 def composed(name: str) -> str:
@@ -15,12 +18,18 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def require_distinct(where: Path, names: Iterable[str]) -> None:
-    """Raises UserError if two of `names` are the same but for upper and lower case."""
-    folded: dict[str, str] = {}
+def require_classes(where: Path, names: Collection[str], case_matters: bool = False) -> None:
+    """Raises UserError for fewer than two classes, and for two of the same name, in upper and lower case alike."""
+    if len(names) < 2:
+        said = f"{some(names)} is the only class" if names else "there is no class"
+        raise UserError(f"{where}: {said}; classification needs two or more")
+    seen: dict[str, str] = {}
     for name in names:
-        if (other := folded.setdefault(composed(name.casefold()), name)) != name:
-            raise UserError(f"{where}: the classes {other} and {name} differ in case only; merge or rename one of them")
+        key = composed(name if case_matters else name.casefold())
+        if key in seen:
+            same = "have the same name" if seen[key] == name else "differ in case only"
+            raise UserError(f"{where}: the classes {seen[key]} and {name} {same}; merge or rename one of them")
+        seen[key] = name
 
 
 def require_images(where: Path, classes: Iterable[str], seen: Collection[str]) -> None:
@@ -44,3 +53,10 @@ def numbered(lines: Sequence[str]) -> list[tuple[int, str]]:
     found = [re.fullmatch(r"(\d+)[\s,:;]+(.+)", line) for line in lines]
     values = [(int(match[1]), match[2]) for match in found if match]
     return values if len(values) == len(lines) else list(enumerate(lines))
+
+
+def whole_image_truth(labels: Collection[int], num_classes: int, size: Size | None) -> Labels:
+    """Several-hot labels [1,K] of an image, whatever its size."""
+    weight = torch.zeros(1, num_classes)
+    weight[0, list(labels)] = 1
+    return Labels(weight)

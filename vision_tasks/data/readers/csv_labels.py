@@ -26,16 +26,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import files, files_below, in_order, is_image, some, split_name
-from vision_tasks.data.readers.class_names import require_distinct, require_images
+from vision_tasks.data.folders import files, files_below, in_order, is_image, split_name
+from vision_tasks.data.readers.class_names import require_classes, require_images, whole_image_truth
 from vision_tasks.data.readers.label_table import LABEL_COLUMNS, PATH_COLUMNS, LabelTable, Row, parse
 from vision_tasks.data.readers.listed_images import ImageFolder
 from vision_tasks.data.readers.table import EXTENSIONS, read_table
-from vision_tasks.errors import UserError
-from vision_tasks.types import Labels, Sample, Size
+from vision_tasks.errors import UserError, some
+from vision_tasks.types import Labels, Sample
 
 _NAMES = ("labels.csv", "annotations.csv")
 
@@ -111,10 +109,7 @@ def _check_labels(tables: Iterable[LabelTable], rows: Iterable[Row]) -> None:
 
 
 def _check_classes(root: Path, classes: tuple[str, ...], rows: Sequence[Row]) -> None:
-    require_distinct(root, classes)
-    if len(classes) < 2:
-        named = f"{classes[0]} is the only class" if classes else "no row has a label"
-        raise UserError(f"{root}: {named}; classification needs two or more, so list images of others, too")
+    require_classes(root, classes)
     for split in sorted({"train", "all"} & {row.split for row in rows}):
         seen = {label for row in rows if row.split == split for label in row.labels}
         require_images(root, classes, seen)
@@ -200,16 +195,10 @@ def _samples(
     number = {name: i for i, name in enumerate(classes)}
     splits: dict[str, list[Sample[Labels]]] = {}
     for (split, image), row in found.items():
-        truth = partial(_truth, tuple(number[name] for name in row.labels), len(classes))
+        truth = partial(whole_image_truth, tuple(number[name] for name in row.labels), len(classes))
         stratum = next(iter(row.labels)) if exclusive else ""
         splits.setdefault(split, []).append(Sample(image, folder / image, truth, stratum))
     return in_order({split: tuple(samples) for split, samples in splits.items()})
-
-
-def _truth(labels: tuple[int, ...], num_classes: int, size: Size | None) -> Labels:
-    weight = torch.zeros(1, num_classes)
-    weight[0, list(labels)] = 1
-    return Labels(weight)
 
 
 READER: Reader[Labels] = Reader(

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import files_below, is_image, some, split_folders, split_name, subfolders
-from vision_tasks.data.readers.class_names import composed, require_distinct, require_images
-from vision_tasks.errors import UserError
-from vision_tasks.types import Labels, Sample, Size
+from vision_tasks.data.folders import files_below, is_image, split_folders, split_name, subfolders
+from vision_tasks.data.readers.class_names import composed, require_classes, require_images, whole_image_truth
+from vision_tasks.errors import some
+from vision_tasks.types import Labels, Sample
 
 Listing = dict[str, list[str]]  # class -> files below its folder, POSIX
 
@@ -60,12 +60,7 @@ def _listing(folder: Path) -> Listing:
 def _check_classes(
     root: Path, classes: tuple[str, ...], splits: Mapping[str, Path], listings: Mapping[str, Listing]
 ) -> None:
-    require_distinct(root, classes)
-    if len(classes) < 2:
-        raise UserError(
-            f"{root}: {some(classes)} is the only class; classification needs two or more class folders in "
-            f"{'the folder' if 'all' in listings else 'each split'}"
-        )
+    require_classes(root, classes)
     for split in ("train", "all"):
         filled = {composed(name) for name, paths in listings.get(split, {}).items() if any(map(is_image, paths))}
         for name in classes if split in listings else ():
@@ -89,15 +84,11 @@ def _samples(root: Path, folder: Path, listing: Listing, label: Mapping[str, int
     samples: list[Sample[Labels]] = []
     for name, paths in sorted(listing.items()):
         below, class_name = folder / name, composed(name)
-        truth = partial(_truth, label[class_name], len(label))
+        truth = partial(whole_image_truth, (label[class_name],), len(label))
         samples += [
             Sample(f"{start}{name}/{path}", below / path, truth, class_name) for path in paths if is_image(path)
         ]
     return tuple(samples)
-
-
-def _truth(label: int, num_classes: int, size: Size | None) -> Labels:
-    return Labels.one_hot(label, num_classes)
 
 
 READER: Reader[Labels] = Reader(

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vision_tasks.data.dataset import Flaw
-from vision_tasks.data.folders import some, split_name
+from vision_tasks.data.folders import split_name
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.table import Table
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 
 # fmt: off
 PATH_COLUMNS = ("path", "filepath", "file_path", "image_path", "file", "filename", "file_name", "image", "image_name",

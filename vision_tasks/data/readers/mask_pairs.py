@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import images_by_stem, in_order, some, split_name, subfolders
+from vision_tasks.data.folders import images_by_stem, in_order, split_name, subfolders
 from vision_tasks.data.readers.class_names import numbered, read_lines
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 from vision_tasks.types import IGNORE, Masks, Sample, Size
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})

@@ -18,6 +18,7 @@ import gzip
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +30,9 @@ from numpy.typing import NDArray
 
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.folders import files, in_order
-from vision_tasks.data.readers.class_names import numbered, read_lines, require_images
+from vision_tasks.data.readers.class_names import numbered, read_lines, require_classes, require_images
 from vision_tasks.data.readers.packed import PackedImages, packed_samples
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 from vision_tasks.types import Labels
 
 MAX_BYTES = int(os.environ.get("VISION_TASKS_MAX_BYTES", 2**32))  # refuse to unpack more than this
@@ -96,10 +97,11 @@ def _class_names(root: Path, labels: Mapping[str, NDArray[np.uint8]]) -> dict[in
     """The name of each label, in their order."""
     seen = {split: set(np.unique(values).tolist()) for split, values in labels.items()}
     every = sorted(set().union(*seen.values()))
-    if len(every) < 2:
-        raise UserError(f"{root}: all images have the label {every[0]}; classification needs two classes or more")
-    path, listed = _listed_names(root)
-    names = dict(listed) if path else {value: str(value) for value in every}
+    own, mapping = root / "classes.txt", _mapping(root)
+    path = own if own.is_file() else mapping
+    names = {value: str(value) for value in every} if path is None else _listed_names(path)
+    # EMNIST has upper and lower case letters as classes of their own.
+    require_classes(path or root, names.values(), case_matters=path == mapping)
     if unnamed := [value for value in every if value not in names]:
         raise UserError(f"{path}: doesn't name the label {unnamed[0]}; add it")
     if "train" in seen:
@@ -107,17 +109,25 @@ def _class_names(root: Path, labels: Mapping[str, NDArray[np.uint8]]) -> dict[in
     return dict(sorted(names.items()))
 
 
-def _listed_names(root: Path) -> tuple[Path | None, list[tuple[int, str]]]:
-    """The file that names the classes, and (label, name)."""
-    path = root / "classes.txt"
-    if path.is_file():
-        return path, numbered(read_lines(path))
-    mapping = next((root / name for name in files(root) if name.endswith("-mapping.txt")), None)
-    if mapping is None:
-        return None, []
+def _mapping(root: Path) -> Path | None:
+    """EMNIST's own list of labels and character codes."""
+    return next((root / name for name in files(root) if name.endswith("-mapping.txt")), None)
+
+
+def _listed_names(path: Path) -> dict[int, str]:
+    """The classes that a list or EMNIST's mapping names, by label."""
+    listed = numbered(read_lines(path)) if path.name == "classes.txt" else _characters(path)
+    names = dict(listed)
+    if len(names) < len(listed):
+        repeated = [str(value) for value, count in Counter(value for value, _ in listed).items() if count > 1]
+        raise UserError(f"{path}: names the label {some(repeated)} twice; keep one of the lines")
+    return names
+
+
+def _characters(mapping: Path) -> list[tuple[int, str]]:
     try:
         codes = [[int(code) for code in line.split()] for line in read_lines(mapping)]
-        return mapping, [(code[0], chr(code[1])) for code in codes]
+        return [(code[0], chr(code[1])) for code in codes]
     except (ValueError, IndexError) as error:
         raise UserError(f"{mapping}: is no mapping of labels to character codes; mend or remove it") from error
 

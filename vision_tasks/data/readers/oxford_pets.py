@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import images_by_stem, some
-from vision_tasks.data.readers.class_names import read_lines, require_distinct, require_images
-from vision_tasks.errors import UserError
-from vision_tasks.types import Labels, Sample, Size
+from vision_tasks.data.folders import images_by_stem
+from vision_tasks.data.readers.class_names import read_lines, require_classes, require_images, whole_image_truth
+from vision_tasks.errors import UserError, some
+from vision_tasks.types import Labels, Sample
 
 _LISTS = ("trainval.txt", "test.txt")
 
@@ -60,9 +60,7 @@ def _check_images(folder: Path, path: Path, names: list[str], images: dict[str, 
 
 
 def _check_classes(root: Path, classes: tuple[str, ...], names: dict[str, list[str]]) -> None:
-    require_distinct(root, classes)
-    if len(classes) < 2:
-        raise UserError(f"{root}: {some(classes) or 'none'} is the only class; classification needs two or more")
+    require_classes(root, classes)
     for split in {"trainval", "all"} & names.keys():
         require_images(root, classes, {_breed(name) for name in names[split]})
 
@@ -71,13 +69,9 @@ def _samples(folder: Path, names: list[str], classes: tuple[str, ...]) -> tuple[
     number = {name: i for i, name in enumerate(classes)}
     breeds = [_breed(name) for name in names]
     return tuple(
-        Sample(f"images/{name}", folder / name, partial(_truth, number[breed], len(classes)), breed)
+        Sample(f"images/{name}", folder / name, partial(whole_image_truth, (number[breed],), len(classes)), breed)
         for name, breed in zip(names, breeds, strict=True)
     )
-
-
-def _truth(label: int, num_classes: int, size: Size | None) -> Labels:
-    return Labels.one_hot(label, num_classes)
 
 
 READER: Reader[Labels] = Reader(

@@ -10,7 +10,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_tasks.types import Labels, Sample, Size
+from vision_tasks.data.readers.class_names import whole_image_truth
+from vision_tasks.types import Labels, Sample
 
 Images = NDArray[np.uint8]  # [N,h,w] grey, or [N,h,w,3] RGB
 
@@ -41,13 +42,9 @@ def packed_samples(
         Sample(
             f"{split}/{start + i:05}",
             images.path,
-            partial(_truth, label, len(classes)),
+            partial(whole_image_truth, (label,), len(classes)),
             classes[label],
             partial(images.rgb, i),
         )
         for i, label in enumerate(labels)
     )
-
-
-def _truth(label: int, num_classes: int, size: Size | None) -> Labels:
-    return Labels.one_hot(label, num_classes)

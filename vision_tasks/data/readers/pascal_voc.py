@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
-from vision_tasks.data.folders import files, images_by_stem, in_order, some, split_name
-from vision_tasks.errors import UserError
+from vision_tasks.data.folders import files, images_by_stem, in_order, split_name
+from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample, Size
 
 Corners = tuple[float, float, float, float]

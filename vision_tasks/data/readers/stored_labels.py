@@ -32,10 +32,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vision_tasks.data.folders import some
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.table import Table, read_table, read_text
-from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Labels
 
 _TOLERANCE = 0.05  # of sums of rounded probabilities

@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import random
 import re
+import resource
 import tarfile
 import threading
 import zipfile
@@ -181,6 +183,40 @@ def test_no_network(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_full_disk_is_no_fault_of_the_network(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.part").symlink_to("/dev/full")
+    with pytest.raises(UserError) as error:
+        fetch(server.url(), tmp_path / "x", sha256=SHA256)
+    assert str(error.value) == (
+        f"the folder of downloads {tmp_path / 'cache'} can't be used (No space left on device); make room there, or "
+        "name another one by VISION_TASKS_CACHE"
+    )
+    assert server.requests == [None]
+
+
+@pytest.fixture
+def small_files() -> Iterator[int]:
+    """No file may grow beyond so many bytes: writing fails then, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    yield 20_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_when_an_archive_is_unpacked(server: Server, tmp_path: Path, small_files: int) -> None:
+    content = random.Random(0).randbytes(small_files // 2) * 3  # packed it is small enough
+    card = card_of(server, {"images.zip": (zip_of({"a/1.png": content}), "zip")})
+    with pytest.raises(UserError, match=f"{tmp_path / 'cache'} can't be used .*File too large.*by VISION_TASKS_CACHE"):
+        dataset_folder(card)
+    assert visible(tmp_path / "cache" / "datasets") == []
+
+
+def test_a_cache_that_is_a_file(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(UserError, match=r"can't be used .*Not a directory\); make room .*VISION_TASKS_CACHE"):
+        fetch(server.url(), tmp_path / "cache" / "weights" / "x", sha256=SHA256)
+
+
 def test_not_found(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.bin: the server answered 404 Not Found; try again, or get it yourself"):
         fetch(server.url("gone.bin"), tmp_path / "x", sha256=SHA256)
@@ -354,6 +390,38 @@ def test_damaged_archives(tmp_path: Path, kind: str) -> None:
         with pytest.raises(UserError, match=rf"x: damaged, or not a {kind} archive"):
             extract(tmp_path / "x", tmp_path / "out", kind, 100_000)
         assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar:gz", "tar:bz2", "tar:xz"])
+def test_one_wrong_bit_never_makes_another_file(tmp_path: Path, kind: str) -> None:
+    """Also in the checksums, which come last; bits that mean nothing (a date, a version) may be wrong."""
+    content = {"a": CONTENT[:300], "b/c": b"more"}
+    if kind == "zip":
+        whole = zip_of(content)
+        end = whole.index(b"PK\1\2")  # behind the members: their list has no checksum
+    else:
+        whole = tar_of([plain(name, data) for name, data in content.items()], kind.replace("tar", "w"))
+        end = len(whole)
+    places = {*range(0, end, 5), *range(end - 12, end)}
+    refused = 0
+    for place in places:
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << place % 8
+        (tmp_path / "x").write_bytes(spoilt)
+        try:
+            extract(tmp_path / "x", tmp_path / f"{place}", kind[:3], 100_000)
+        except UserError:
+            refused += 1
+        else:
+            assert unpacked(tmp_path / f"{place}") == content, place
+    assert refused > 0.8 * len(places)
+
+
+def test_a_tar_that_does_not_end(tmp_path: Path) -> None:
+    inner = gzip.decompress(tar_of([plain("a")]))
+    (tmp_path / "x").write_bytes(gzip.compress(inner + bytes(30_000_000), 1))
+    with pytest.raises(UserError, match="x: goes on for more than 16777216 bytes behind its last member; refused"):
+        extract(tmp_path / "x", tmp_path / "out", "tar", 100)
 
 
 # --- data sets ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from typing import IO, NamedTuple
 from vision_tasks.errors import UserError
 
 CHUNK = 1 << 20  # bytes
+_PADDING = 16 * CHUNK  # behind a tar's last member; tar itself makes 10 KiB
 _PLAIN = (0, 0o4, 0o10)  # Unix's type of a file that is unknown, a folder, a file
 
 
@@ -49,7 +51,10 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def unpack(archive: Path, folder: Path, kind: str, limit: int) -> None:
-    """`extract` into a folder that is there already; what was unpacked before a problem was met stays in it."""
+    """`extract` into a folder that is there already; what was unpacked before a problem was met stays in it.
+
+    Raises OSError where it can't be written, or the archive not be read.
+    """
     left = limit
     members = {"zip": _zip_members, "tar": _tar_members}[kind]
     try:
@@ -65,8 +70,16 @@ def unpack(archive: Path, folder: Path, kind: str, limit: int) -> None:
                     if left < 0:
                         raise UserError(f"{archive}: unpacks to more than {limit} bytes; refused")
                     file.write(chunk)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError) as error:
-        raise UserError(f"{archive}: damaged, or not a {kind} archive ({error}); delete it to fetch it again") from None
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
+        raise _damaged(archive, kind, error) from None
+    except OSError as error:
+        if error.errno is not None:  # the system's; those of gzip and bz2 have no number
+            raise
+        raise _damaged(archive, kind, error) from None
+
+
+def _damaged(archive: Path, kind: str, error: Exception) -> UserError:
+    return UserError(f"{archive}: damaged, or not a {kind} archive ({error}); delete it to fetch it again")
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:
@@ -83,6 +96,16 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             if not (info.isfile() or info.isdir()):
                 raise _not_plain(archive, info.name)
             yield _Member(info.name, opened.extractfile(info))
+        _read_to_the_end(archive, opened)
+
+
+def _read_to_the_end(archive: Path, opened: tarfile.TarFile) -> None:
+    """Checksums of compressed data come last, behind the padding that follows the last member."""
+    assert opened.fileobj is not None
+    for _ in range(_PADDING // CHUNK + 1):
+        if not opened.fileobj.read(CHUNK):
+            return
+    raise UserError(f"{archive}: goes on for more than {_PADDING} bytes behind its last member; refused")
 
 
 def _not_plain(archive: Path, name: str) -> UserError:

@@ -6,6 +6,7 @@ by hand: it is checked all the same.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -34,6 +35,7 @@ CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 5  # at a transfer that breaks off
 UNPACKED = 10  # times its archive: what a data set may take up; images hardly shrink, a bomb grows a thousandfold
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # writing gives no file name
 _SLACK = 1.01  # of a size that was published rounded
 
 
@@ -67,6 +69,20 @@ def cache_folder() -> Path:
     return Path(base) / "vision_tasks"
 
 
+@contextmanager
+def _in_cache() -> Iterator[None]:
+    """Tells failures of the disk as what they are: downloads need not lie on this one."""
+    try:
+        yield
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        raise UserError(
+            f"the folder of downloads {cache_folder()} can't be used ({file}{error.strerror or error}); make room "
+            "there, or name another one by VISION_TASKS_CACHE"
+        ) from error
+
+
+@_in_cache()
 def fetch(
     url: str,
     destination: Path,
@@ -84,7 +100,7 @@ def fetch(
     is only ever given to a checked file. Processes that want the same file wait for one another.
 
     Raises UserError, which says where to put the file by hand, if it can't be had, if nobody published a checksum, if a
-    sum or size is not the expected one (what was downloaded is then discarded).
+    sum or size is not the expected one (what was downloaded is then discarded); and if the disk is full.
     """
     checks = Checks(sha256, sha256_prefix, md5, size, about)
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +130,7 @@ def data_path(data: Path | str, progress: Progress | None = None) -> Path:
     return path
 
 
+@_in_cache()
 def dataset_folder(card: DatasetCard, progress: Progress | None = None) -> Path:
     """The folder of a data set, fetched and unpacked if this is the first time.
 
@@ -219,7 +236,9 @@ def _receive(
 
 def _is_local(error: Exception) -> bool:
     """Whether the disk is at fault and not the network; an HTTP error, too, has a file name: its address."""
-    return isinstance(error, OSError) and not isinstance(error, URLError) and error.filename is not None
+    if not isinstance(error, OSError) or isinstance(error, URLError):
+        return False
+    return error.filename is not None or error.errno in _OF_DISKS
 
 
 def _open(url: str, start: int) -> HTTPResponse:

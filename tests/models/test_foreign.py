@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -299,6 +300,10 @@ def test_files_that_are_no_state_dicts(tmp_path: Path) -> None:
     torch.save({"epoch": 3, 4: torch.zeros(1)}, tmp_path / "numbers.pt")
     torch.save(resnet().state_dict(), tmp_path / "cut.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:100_000])
+    torch.save({"x": torch.zeros(1)}, tmp_path / "index.pt")
+    whole = (tmp_path / "index.pt").read_bytes()
+    (tmp_path / "index.pt").write_bytes(whole.replace(b"PK\1\2", b"PK\0\0"))  # the list of an archive's members
+    assert zipfile.is_zipfile(tmp_path / "index.pt")
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"x": 1}))
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").write_bytes(b"")
@@ -308,6 +313,7 @@ def test_files_that_are_no_state_dicts(tmp_path: Path) -> None:
         "list.pt": "holds a list, not a state dict",
         "numbers.pt": r"holds no tensors by name; it is no state dict \(its keys: epoch, 4\)",
         "cut.pt": "not a state dict, or damaged",
+        "index.pt": "not a state dict, or damaged",
         "plain.pkl": "not a state dict, or damaged",
         "text.pth": "not a state dict, or damaged",
         "empty.pth": "not a state dict, or damaged",

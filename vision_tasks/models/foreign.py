@@ -88,8 +88,11 @@ def _refused(file: Path, problem: str) -> UserError:
 def _is_torchscript(file: Path) -> bool:
     if not zipfile.is_zipfile(file):
         return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+    except zipfile.BadZipFile as problem:
+        raise UserError(f"{file}: not a state dict, or damaged ({problem})") from None
 
 
 def _keys(content: Mapping[Any, Any]) -> str:

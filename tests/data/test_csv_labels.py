@@ -83,6 +83,35 @@ def test_paths_as_windows_writes_them_and_without_extension(tmp_path: Path) -> N
     assert list(contents(READER.read(tmp_path))["all"]) == ["x/a.jpg", "x/b.v2.jpg", "c.jpg"]
 
 
+@pytest.mark.parametrize(("listed", "stored"), [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")])
+@pytest.mark.parametrize("end", [".jpg", ""])
+def test_accents_stored_in_another_way_than_on_the_disk(tmp_path: Path, listed: str, stored: str, end: str) -> None:
+    write_table(tmp_path / "labels.csv", {f"{stored}/{stored}.jpg": "a", "images/\u00f1.jpg": "b"})
+    write_table(tmp_path / "labels.csv", {f"{listed}/{listed}{end}": listed, "n\u0303": "b"}, images=False)
+    dataset = READER.read(tmp_path)
+    assert contents(dataset) == {"all": {f"{stored}/{stored}.jpg": ["caf\u00e9"], "images/\u00f1.jpg": ["b"]}}
+    assert all(sample.path.is_file() for sample in dataset.splits["all"])
+    assert dataset.flaws == ()
+
+
+def test_two_files_of_one_name_but_for_how_accents_are_stored(tmp_path: Path) -> None:
+    write_table(tmp_path / "labels.csv", {"\u00e9.jpg": "a", "e\u0301.jpg": "b"})
+    assert contents(READER.read(tmp_path)) == {"all": {"\u00e9.jpg": ["a"], "e\u0301.jpg": ["b"]}}
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u0085", "\x0b", "\x0c", "\x1c"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_only_ends_of_lines_end_a_line(tmp_path: Path, odd: str, line_end: str) -> None:
+    names = {f"a{odd}b.jpg": f"x{odd}y", "c.jpg": "z"}
+    write_table(tmp_path / "labels.csv", names)
+    lines = ["path;label", *(f"{name};{label}" for name, label in names.items()), "d.jpg;w;v"]
+    (tmp_path / "labels.csv").write_bytes(line_end.join(lines[:-1]).encode())
+    assert contents(READER.read(tmp_path)) == {"all": single(names)}
+    (tmp_path / "labels.csv").write_bytes(line_end.join(lines).encode())
+    with pytest.raises(UserError, match="line 4: has 3 cells"):
+        READER.read(tmp_path)
+
+
 def test_a_table_for_each_split(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         write_table(tmp_path / f"{split}.csv", {f"{split}-{path}": label for path, label in SIMPLE.items()})

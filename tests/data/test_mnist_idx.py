@@ -205,10 +205,10 @@ def test_an_unpacked_file_that_kept_its_name(tmp_path: Path) -> None:
 
 def test_a_bomb_is_refused_by_a_limit_that_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mnist(tmp_path, COUNTS)
-    monkeypatch.setattr(mnist_idx, "MAX_BYTES", 30 * 784)
+    monkeypatch.setattr(mnist_idx, "most_bytes", lambda: 30 * 784)
     with pytest.raises(UserError, match="VISION_TASKS_MAX_BYTES"):
         READER.read(tmp_path)
-    monkeypatch.setattr(mnist_idx, "MAX_BYTES", 30 * 784 + 16)
+    monkeypatch.setattr(mnist_idx, "most_bytes", lambda: 30 * 784 + 16)
     assert pixels(READER.read(tmp_path).splits["train"]).shape == (30, 28, 28, 3)
 
 

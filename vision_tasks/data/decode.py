@@ -16,7 +16,6 @@ from 0, whatever the image holds; see `bands.to_bytes`.
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,23 +29,22 @@ from PIL import Image, UnidentifiedImageError
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.channels import count_channels, grey_to_bytes, stored_channels
 from vision_tasks.data.geotiff import Tags, read_tags, read_values
+from vision_tasks.data.limits import most_pixels
 from vision_tasks.data.unreadable import DecodeError as DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.geometry import affine, scale
 from vision_tasks.types import Bands, Matrix, Sample, Size
 from vision_tasks.warp import Pixels
 
-MAX_PIXELS = int(os.environ.get("VISION_TASKS_MAX_PIXELS", 2**28))  # refuse larger images before decoding them
-
-# Pillow warns of images larger than its own limit and refuses twice as large ones: raising the limit must raise both.
-# (A context manager would not be thread-safe.)
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# The limit is ours, `most_pixels`: it is looked at as soon as a header is read. Pillow's own would stand in the way of
+# raising it. (A context manager would not be thread-safe.)
+Image.MAX_IMAGE_PIXELS = None
 # What is wrong with a file is told once, as its reason, and not by every library that has tried it, too.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 _ORIENTATION_TAG = 0x0112
+_PNG_END = b"\0\0\0\0IEND"
 _MOST_CHANNELS = 4  # RGB and alpha; a file with more has no colours that are meant to be seen
 _CHOOSE = "choose them by --bands 4,3,2 or --bands all"
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
@@ -178,8 +176,6 @@ def _read_header(data: bytes) -> _Header:
         if tags := read_tags(data):
             raise DecodeError(f"a TIFF of {tags.bands} bands that aren't colours as usual; {_CHOOSE}") from error
         raise DecodeError("not an image, or of an unknown format") from error
-    except Image.DecompressionBombError as error:
-        raise DecodeError(_too_large()) from error
     except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
         raise DecodeError(f"damaged: {error}") from error
     _require_small((image.height, image.width))
@@ -195,13 +191,9 @@ def _read_orientation(image: Image.Image, data: bytes) -> int:
 
 
 def _require_small(size: Size, channels: int = 3) -> None:
-    """Refuse images of more than MAX_PIXELS; of many bands, every three count as one image's."""
-    if size[0] * size[1] * -(-channels // 3) > MAX_PIXELS:
-        raise DecodeError(_too_large())
-
-
-def _too_large() -> str:
-    return f"larger than {MAX_PIXELS} pixels; raise VISION_TASKS_MAX_PIXELS if it is meant to be"
+    """Refuse images of more than `most_pixels`; of many bands, every three count as one image's."""
+    if size[0] * size[1] * -(-channels // 3) > most_pixels():
+        raise DecodeError(f"larger than {most_pixels()} pixels; raise VISION_TASKS_MAX_PIXELS if it is meant to be")
 
 
 def _decode_pixels(data: bytes, header: _Header, reduction: int) -> tuple[Pixels, int]:
@@ -221,10 +213,10 @@ def _decode_pixels(data: bytes, header: _Header, reduction: int) -> tuple[Pixels
 def _require_end(data: bytes, header: _Header) -> None:
     """Refuse files cut short, of which decoders would make half a picture."""
     if header.format in ("JPEG", "MPO"):
-        # The end marker, looked for from the end: it cannot occur inside the coded pixels.
+        # The end marker, wherever it is, since other bytes may follow: it cannot occur inside the coded pixels.
         complete = data.rfind(b"\xff\xd9", header.body) >= 0
     else:
-        complete = header.format != "PNG" or b"IEND" in data[-64:]
+        complete = header.format != "PNG" or data.rfind(_PNG_END, header.body) >= 0
     if not complete:
         raise DecodeError("the file is cut short")
 

@@ -42,7 +42,7 @@ def read_tags(data: bytes) -> Tags | None:
     if not data.startswith(_SIGNATURES):
         return None
     try:
-        directory = ImageFileDirectory_v2(data[:16] if data[2:4] in (b"+\0", b"\0+") else data[:8])
+        directory = _directory(data)
         stream = io.BytesIO(data)
         stream.seek(directory.next)
         directory.load(stream)
@@ -57,6 +57,14 @@ def read_tags(data: bytes) -> Tags | None:
     orientation = directory.get(_ORIENTATION, 1)
     top = 2**bits - 1 if bits < 8 and directory.get(_MEANING) != _PALETTE else None
     return Tags(size, bands, orientation if orientation in range(1, 9) else 1, top)
+
+
+def _directory(data: bytes) -> ImageFileDirectory_v2:
+    """The first page's, not yet read."""
+    if data[2:4] in (b"*\0", b"\0*"):
+        return ImageFileDirectory_v2(data[:8])
+    # Pillow looks for BigTIFF's 43 where little-endian files have it; the prefix says how bytes are ordered.
+    return ImageFileDirectory_v2(b"II+\0" + data[4:16], prefix=data[:2])
 
 
 def read_values(data: bytes, numbers: Sequence[int]) -> NDArray[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from unicodedata import normalize
 
 from vision_tasks.data.folders import images_by_stem, is_image
 from vision_tasks.errors import UserError
@@ -21,18 +22,24 @@ class ImageFolder:
     def find(self, name: str, below: Iterable[str] = ("",)) -> str | None:
         """The file called `name` in the first folder of `below` that has it, relative to the root; None without one.
 
-        `name` may lack an image's extension, and have the separators of Windows. Raises UserError, without the place
-        where it is written, if `name` is absolute or leads out of the folder.
+        `name` may lack an image's extension, have the separators of Windows, and store accents in another way than the
+        disk does. Raises UserError, without the place where it is written, if `name` is absolute or leads out of the
+        folder.
         """
         parts = _parts(name)
-        for folder in below:
-            *way, last = (*PurePosixPath(folder).parts, *parts)
-            place = "/".join(way)
-            if last in self._listing(place):
-                return "/".join((*way, last))
-            if not is_image(last) and (full := self._stems(place).get(last)):
-                return "/".join((*way, full))
-        return None
+        # Tables travel from macOS, which takes accents apart, to disks that keep them as they are.
+        forms = dict.fromkeys((parts, *(tuple(normalize(form, part) for part in parts) for form in ("NFC", "NFD"))))
+        places = [(*PurePosixPath(folder).parts, *form) for form in forms for folder in below]
+        return next((found for place in places if (found := self._at(place))), None)
+
+    def _at(self, parts: Sequence[str]) -> str | None:
+        """The file of that path, or of that path and an image's extension."""
+        *way, last = parts
+        place = "/".join(way)
+        if last in self._listing(place):
+            return "/".join(parts)
+        full = None if is_image(last) else self._stems(place).get(last)
+        return full and "/".join((*way, full))
 
     def _listing(self, place: str) -> frozenset[str]:
         if place not in self._names:

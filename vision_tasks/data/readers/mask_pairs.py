@@ -31,6 +31,7 @@ from PIL import Image
 
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import images_by_stem, in_order, split_name, subfolders
+from vision_tasks.data.limits import most_pixels
 from vision_tasks.data.readers.class_names import numbered, read_lines
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import IGNORE, Masks, Sample, Size
@@ -139,6 +140,8 @@ def _pixel_values(path: Path) -> NDArray[np.uint8]:
     try:
         # Pillow and not OpenCV, which turns palettes into colours.
         with Image.open(path) as opened:
+            if opened.width * opened.height > most_pixels():
+                raise UserError(f"{path}: is larger than {most_pixels()} pixels; raise VISION_TASKS_MAX_PIXELS for it")
             mode, values = opened.mode, np.asarray(opened)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: can't be read as a mask: {error}") from error

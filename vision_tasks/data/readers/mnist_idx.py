@@ -15,7 +15,6 @@ IDX (LeCun, Cortes, Burges: The MNIST database, section "File formats") is big-e
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import zlib
 from collections import Counter
@@ -30,12 +29,11 @@ from numpy.typing import NDArray
 
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.folders import files, in_order
+from vision_tasks.data.limits import most_bytes
 from vision_tasks.data.readers.class_names import numbered, read_lines, require_classes, require_images
 from vision_tasks.data.readers.packed import PackedImages, packed_samples
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Labels
-
-MAX_BYTES = int(os.environ.get("VISION_TASKS_MAX_BYTES", 2**32))  # refuse to unpack more than this
 
 _NAME = re.compile(r"(.*?)(train|t10k|test)[-.](images|labels)[-.]idx([13])[-.]ubyte(\.gz)?", re.IGNORECASE)
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
@@ -153,7 +151,7 @@ def _check_length(path: Path, shape: tuple[int, ...], header: int) -> None:
     length, declared = path.stat().st_size, header + prod(shape)
     if not prod(shape):
         raise UserError(f"{path}: declares {_by(shape)} values, so there is nothing in it; replace it")
-    if declared > MAX_BYTES:
+    if declared > most_bytes():
         raise UserError(f"{path}: declares {declared} bytes; raise VISION_TASKS_MAX_BYTES if that is meant to be")
     if length * _MOST_DEFLATE_SAVES < declared if _is_packed(path) else length != declared:
         raise UserError(f"{path}: declares {_by(shape)} values, which its {length} bytes can't be; get it again")

@@ -18,7 +18,7 @@ import pytest
 from vision_tasks import download
 from vision_tasks.archive import extract
 from vision_tasks.cards import DatasetCard
-from vision_tasks.download import cache_folder, data_path, dataset_folder, fetch
+from vision_tasks.download import Checks, cache_folder, data_path, dataset_folder, fetch
 from vision_tasks.errors import UserError
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
@@ -100,8 +100,8 @@ def test_a_good_file_comes_once(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int | None]] = []
     for _ in range(2):
         path = fetch(
-            server.url(), tmp_path / "new" / "data.bin", sha256=SHA256, size=10240,
-            progress=lambda *state: seen.append(state),
+            server.url(), tmp_path / "new" / "data.bin", Checks(sha256=SHA256, size=10240),
+            lambda *state: seen.append(state),
         )  # fmt: skip
         assert path.read_bytes() == CONTENT
     assert visible(tmp_path / "new") == ["data.bin"]
@@ -112,8 +112,8 @@ def test_a_good_file_comes_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_prefix_and_md5(server: Server, tmp_path: Path) -> None:
-    fetch(server.url(), tmp_path / "a", sha256_prefix=SHA256[:8], about=10240)
-    fetch(server.url(), tmp_path / "b", md5=MD5)
+    fetch(server.url(), tmp_path / "a", Checks(sha256_prefix=SHA256[:8], about=10240))
+    fetch(server.url(), tmp_path / "b", Checks(md5=MD5))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == CONTENT
 
 
@@ -122,25 +122,25 @@ def test_a_wrong_sum_discards_the_file(server: Server, tmp_path: Path, sums: dic
     found = MD5 if "md5" in sums else SHA256
     expected = next(iter(sums.values()))
     with pytest.raises(UserError, match=f"{found} instead of {expected}; it was discarded.* put it at {tmp_path}/x"):
-        fetch(server.url(), tmp_path / "x", **sums)
+        fetch(server.url(), tmp_path / "x", Checks(**sums))
     assert visible(tmp_path) == []
 
 
 def test_a_file_put_there_by_hand_is_checked(server: Server, tmp_path: Path) -> None:
     (tmp_path / "good").write_bytes(CONTENT)
     (tmp_path / "bad").write_bytes(b"something else")
-    assert fetch("http://127.0.0.1:9/data.bin", tmp_path / "good", sha256=SHA256) == tmp_path / "good"
+    assert fetch("http://127.0.0.1:9/data.bin", tmp_path / "good", Checks(sha256=SHA256)) == tmp_path / "good"
     with pytest.raises(
         UserError, match=f"bad: not the file of .*: sha256 .* instead of {SHA256}; delete or replace it"
     ):
-        fetch(server.url(), tmp_path / "bad", sha256=SHA256)
+        fetch(server.url(), tmp_path / "bad", Checks(sha256=SHA256))
     assert (tmp_path / "bad").read_bytes() == b"something else"
     assert server.requests == []
 
 
 def test_a_broken_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
     server.breaks = [4000, 3000]
-    fetch(server.url(), tmp_path / "x", sha256=SHA256)
+    fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert server.requests == [None, "bytes=4000-", "bytes=7000-"]
     assert (tmp_path / "x").read_bytes() == CONTENT
 
@@ -148,9 +148,9 @@ def test_a_broken_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
 def test_the_next_run_resumes(server: Server, tmp_path: Path) -> None:
     server.breaks = [4000, 0]
     with pytest.raises(UserError, match=r"ended after 4000 of 10240 bytes; 4000 bytes are kept, the next run goes on"):
-        fetch(server.url(), tmp_path / "x", sha256=SHA256)
+        fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert visible(tmp_path) == ["x.part"]
-    fetch(server.url(), tmp_path / "x", sha256=SHA256)
+    fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert server.requests[-1] == "bytes=4000-"
     assert (tmp_path / "x").read_bytes() == CONTENT
 
@@ -158,26 +158,26 @@ def test_the_next_run_resumes(server: Server, tmp_path: Path) -> None:
 def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> None:
     server.ranges = False
     (tmp_path / "x.part").write_bytes(CONTENT[:4000])
-    fetch(server.url(), tmp_path / "x", sha256=SHA256)
+    fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
 def test_a_part_that_is_longer_than_the_file_starts_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "x.part").write_bytes(CONTENT * 2)
-    fetch(server.url(), tmp_path / "x", sha256=SHA256)
+    fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert server.requests == ["bytes=20480-", None]
     assert (tmp_path / "x").read_bytes() == CONTENT
 
 
 def test_a_complete_part_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "x.part").write_bytes(CONTENT)
-    fetch(server.url(), tmp_path / "x", sha256=SHA256, size=10240)
+    fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256, size=10240))
     assert server.requests == []
 
 
 def test_no_network(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        fetch("http://127.0.0.1:9/data.bin", tmp_path / "x", sha256=SHA256)
+        fetch("http://127.0.0.1:9/data.bin", tmp_path / "x", Checks(sha256=SHA256))
     assert str(error.value).startswith("http://127.0.0.1:9/data.bin: no connection (")
     assert str(error.value).endswith(f"; try again, or get it yourself and put it at {tmp_path / 'x'}")
     assert "\n" not in str(error.value)
@@ -186,7 +186,7 @@ def test_no_network(tmp_path: Path) -> None:
 def test_a_full_disk_is_no_fault_of_the_network(server: Server, tmp_path: Path) -> None:
     (tmp_path / "x.part").symlink_to("/dev/full")
     with pytest.raises(UserError) as error:
-        fetch(server.url(), tmp_path / "x", sha256=SHA256)
+        fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert str(error.value) == (
         f"the folder of downloads {tmp_path / 'cache'} can't be used (No space left on device); make room there, or "
         "name another one by VISION_TASKS_CACHE"
@@ -214,12 +214,12 @@ def test_a_disk_that_is_full_when_an_archive_is_unpacked(server: Server, tmp_pat
 def test_a_cache_that_is_a_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(UserError, match=r"can't be used .*Not a directory\); make room .*VISION_TASKS_CACHE"):
-        fetch(server.url(), tmp_path / "cache" / "weights" / "x", sha256=SHA256)
+        fetch(server.url(), tmp_path / "cache" / "weights" / "x", Checks(sha256=SHA256))
 
 
 def test_not_found(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.bin: the server answered 404 Not Found; try again, or get it yourself"):
-        fetch(server.url("gone.bin"), tmp_path / "x", sha256=SHA256)
+        fetch(server.url("gone.bin"), tmp_path / "x", Checks(sha256=SHA256))
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -229,34 +229,34 @@ def test_never_more_bytes_than_the_card_says(
 ) -> None:
     server.length = length
     with pytest.raises(UserError, match=r"has more than the 50[05]0 bytes that are expected; not fetched"):
-        fetch(server.url(), tmp_path / "x", sha256=SHA256, **limit)
+        fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256, **limit))
     assert visible(tmp_path) == []
 
 
 def test_a_shorter_file_than_the_card_says(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="10240 bytes instead of 20000; it was discarded"):
-        fetch(server.url(), tmp_path / "x", sha256=SHA256, size=20000)
+        fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256, size=20000))
 
 
 def test_no_checksum_no_download(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"no checksum is published, so it is not fetched; .* put it at {tmp_path}/x"):
-        fetch(server.url(), tmp_path / "x")
+        fetch(server.url(), tmp_path / "x", Checks())
     assert server.requests == []
     (tmp_path / "x").write_bytes(CONTENT)
-    assert fetch(server.url(), tmp_path / "x") == tmp_path / "x"
+    assert fetch(server.url(), tmp_path / "x", Checks()) == tmp_path / "x"
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://example.org/x", "data:,x", "/etc/hostname"])
 def test_only_web_addresses(tmp_path: Path, url: str) -> None:
     with pytest.raises(UserError, match="only http and https addresses"):
-        fetch(url, tmp_path / "x", sha256=SHA256)
+        fetch(url, tmp_path / "x", Checks(sha256=SHA256))
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x"])
 def test_no_redirect_to_anything_else(server: Server, tmp_path: Path, target: str) -> None:
     server.redirect = target
     with pytest.raises(UserError):
-        fetch(server.url(), tmp_path / "x", sha256=SHA256)
+        fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256))
     assert visible(tmp_path) == []
 
 
@@ -264,7 +264,9 @@ def test_many_at_the_same_time(server: Server, tmp_path: Path) -> None:
     server.breaks = [2000, 2000]
     results: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: results.append(fetch(server.url(), tmp_path / "x", sha256=SHA256).read_bytes()))
+        threading.Thread(
+            target=lambda: results.append(fetch(server.url(), tmp_path / "x", Checks(sha256=SHA256)).read_bytes())
+        )
         for _ in range(6)
     ]
     for thread in threads:

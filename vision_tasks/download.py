@@ -83,17 +83,7 @@ def _in_cache() -> Iterator[None]:
 
 
 @_in_cache()
-def fetch(
-    url: str,
-    destination: Path,
-    *,
-    sha256: str | None = None,
-    sha256_prefix: str | None = None,
-    md5: str | None = None,
-    size: int | None = None,
-    about: int | None = None,
-    progress: Progress | None = None,
-) -> Path:
+def fetch(url: str, destination: Path, checks: Checks, progress: Progress | None = None) -> Path:
     """`destination`, downloaded from `url` unless it is there; in both cases checked.
 
     A broken transfer stays as `destination` + ".part" and is resumed, now or the next time; the name `destination`
@@ -102,7 +92,6 @@ def fetch(
     Raises UserError, which says where to put the file by hand, if it can't be had, if nobody published a checksum, if a
     sum or size is not the expected one (what was downloaded is then discarded); and if the disk is full.
     """
-    checks = Checks(sha256, sha256_prefix, md5, size, about)
     destination.parent.mkdir(parents=True, exist_ok=True)
     # A file under its own name is complete: a cache that is read-only needs no lock.
     if not destination.exists():
@@ -156,7 +145,7 @@ def dataset_folder(card: DatasetCard, progress: Progress | None = None) -> Path:
 
 
 def _fetch_file(file: RemoteFile, destination: Path, progress: Progress | None) -> Path:
-    return fetch(file.url, destination, sha256=file.sha256, md5=file.md5, size=file.bytes, progress=progress)
+    return fetch(file.url, destination, Checks(sha256=file.sha256, md5=file.md5, size=file.bytes), progress)
 
 
 def _place(file: RemoteFile, path: Path, staging: Path) -> None:

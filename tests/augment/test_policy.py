@@ -32,9 +32,32 @@ def test_strong_does_more_of_what_the_recipe_does():
     assert (more.grey, more.erase) == (0.4, 0.6)
 
 
-def test_strong_leaves_whole_pictures_and_colourless_ones_so():
+def test_strong_leaves_alone_what_the_recipe_leaves_alone():
     strong = strength("strong", DIGITS)
-    assert (strong.crop_area, strong.grey, strong.erase, strong.flip_x) == (None, 0, 0, 0)
+    assert (strong.rotate, strong.zoom, strong.brightness) == (18, pytest.approx((0.72, 1.38)), pytest.approx(0.4))
+    assert strong == DIGITS.model_copy(
+        update={"rotate": strong.rotate, "zoom": strong.zoom, "brightness": strong.brightness}
+    )
+    assert strong.hue == strong.saturation == strong.grey == 0  # colourless stays so
+    assert strength("strong", Policy()) == Policy()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("rotate", 8), ("shear", 4), ("shift", 0.1), ("zoom", (0.9, 1.1)), ("brightness", 0.1), ("contrast", 0.1),
+     ("saturation", 0.1), ("hue", 0.1), ("crop_area", (0.5, 1.0)), ("grey", 0.1), ("erase", 0.1), ("flip_x", 0.5)],
+)  # fmt: skip
+def test_each_part_alone(name, value):
+    """Only grey with saturation and erasing with crops come in new."""
+    policy = Policy(**{name: value})
+    made = strength("strong", policy)
+    changed = {field for field in Policy.model_fields if getattr(made, field) != getattr(policy, field)}
+    also = {"saturation": {"grey"}, "crop_area": {"erase"}}.get(name, set())
+    assert changed == also | ({name} - {"grey", "erase", "flip_x"})
+
+
+def test_strong_never_does_less():
+    assert strength("strong", Policy(shear=60)).shear == 60
 
 
 def test_every_strength_is_a_valid_policy():

@@ -3,7 +3,7 @@
 - none: the picture as it is.
 - light: the recipe's flips and nothing else.
 - default: what the recipe says.
-- strong: more of everything, see `_stronger`.
+- strong: more of what the recipe says, see `_stronger`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,30 @@ def strength(name: str, default: Policy) -> Policy:
 
 
 def _stronger(policy: Policy) -> Policy:
-    """More of everything that costs no meaning; flips stay what the recipe says of them.
+    """More of everything that the recipe does; flips and mosaics stay what it says of them.
 
-    What a recipe leaves alone altogether may carry meaning: only a policy that changes saturation gets grey pictures,
-    and only one that crops, whose truth thus holds for a part of the picture, gets erased rectangles.
+    What a recipe leaves alone may carry meaning (a digit's slant, the colour of a stain) or spoil the truth (a turned
+    box is no longer tight), so it stays alone, but for two: a policy that changes saturation gets grey pictures, since
+    colour says little to it, and one that crops gets erased rectangles, since its truth holds for parts of a picture.
     """
     low, high = policy.zoom
-    area = policy.crop_area and (policy.crop_area[0] / 2, policy.crop_area[1])
     return policy.model_copy(
         update={
-            "crop_area": area,
-            "rotate": min(180.0, policy.rotate + 10.0),
-            "shear": min(45.0, policy.shear + 5.0),
-            "zoom": (low * 0.8, high * 1.2),
-            "shift": min(1.0, policy.shift + 0.05),
-            "brightness": min(1.0, policy.brightness + 0.2),
-            "contrast": min(1.0, policy.contrast + 0.2),
-            "saturation": min(1.0, policy.saturation + 0.2),
-            "hue": min(0.5, policy.hue + 0.02),
+            "crop_area": policy.crop_area and (policy.crop_area[0] / 2, policy.crop_area[1]),
+            "rotate": _more(policy.rotate, 10.0, 180.0),
+            "shear": _more(policy.shear, 5.0, 45.0),
+            "zoom": policy.zoom if low == high == 1 else (low * 0.8, high * 1.2),
+            "shift": _more(policy.shift, 0.05, 1.0),
+            "brightness": _more(policy.brightness, 0.2, 1.0),
+            "contrast": _more(policy.contrast, 0.2, 1.0),
+            "saturation": _more(policy.saturation, 0.2, 1.0),
+            "hue": _more(policy.hue, 0.02, 0.5),
             "grey": max(policy.grey, 0.1) if policy.saturation else policy.grey,
             "erase": max(policy.erase, 0.25) if policy.crop_area else policy.erase,
         }
     )
+
+
+def _more(value: float, step: float, most: float) -> float:
+    """A step more of what is done at all; what is beyond `most` already stays."""
+    return max(value, min(most, value + step)) if value else 0.0

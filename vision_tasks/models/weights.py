@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from vision_tasks.cards import WeightCard, weight_card, weight_cards_for, weight_names
-from vision_tasks.download import Progress, cache_folder, fetch
+from vision_tasks.download import Checks, Progress, cache_folder, fetch
 from vision_tasks.errors import UserError, unknown_name
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl")
@@ -56,14 +56,9 @@ def known_weights(model: str) -> tuple[str, ...]:
 
 
 def _fetched(card: WeightCard, progress: Progress | None) -> Weights:
-    file = fetch(
-        card.url,
-        cache_folder() / "weights" / card.url.rsplit("/", 1)[-1],
-        sha256=card.sha256,
-        sha256_prefix=card.sha256_prefix,
-        about=int(card.mebibytes * MEBIBYTE),
-        progress=progress,
-    )
+    place = cache_folder() / "weights" / card.url.rsplit("/", 1)[-1]
+    checks = Checks(sha256=card.sha256, sha256_prefix=card.sha256_prefix, about=int(card.mebibytes * MEBIBYTE))
+    file = fetch(card.url, place, checks, progress)
     return Weights(card.name, file, card)
 
 

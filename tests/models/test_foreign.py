@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from vision_tasks import cards
 from vision_tasks.errors import UserError
-from vision_tasks.models.checkpoint import load_model, save_model, start_from
+from vision_tasks.models.checkpoint import load_model, save_model
 from vision_tasks.models.foreign import read_state_dict
 from vision_tasks.models.registry import create_model
+from vision_tasks.models.transfer import start_from
 from vision_tasks.models.weights import known_weights, resolve
 from vision_tasks.types import InputSpec
 

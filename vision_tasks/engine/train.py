@@ -42,8 +42,9 @@ from vision_tasks.engine.state import Position, load_state, save_state
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
 from vision_tasks.models.base import TaskModel
-from vision_tasks.models.checkpoint import save_model, start_from
+from vision_tasks.models.checkpoint import save_model
 from vision_tasks.models.registry import create_model
+from vision_tasks.models.transfer import start_from
 from vision_tasks.tasks.base import Task
 from vision_tasks.types import Batch, Failure, Sample, T
 

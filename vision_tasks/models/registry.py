@@ -71,7 +71,7 @@ def create_model(
         remedy = f'pip install "vision-tasks[{entry.extra}]" ({entry.code_licence})'
         raise UserError(f"model '{name}' needs {missing.name}: {remedy}") from None
     if weights is not None:
-        from vision_tasks.models.checkpoint import start_from
+        from vision_tasks.models.transfer import start_from
 
         start_from(model, weights)
     return model

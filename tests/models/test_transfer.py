@@ -1,0 +1,85 @@
+"""What another model can start from, what it then has, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vision_tasks.errors import UserError
+from vision_tasks.models.checkpoint import load_model, save_model
+from vision_tasks.models.registry import create_model
+from vision_tasks.models.transfer import start_from
+from vision_tasks.types import Bands, InputSpec
+
+
+def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
+    model = create_model(name, classes)
+    for buffer in model.backbone.buffers():  # trained BatchNorm statistics travel, too
+        buffer.add_(1)
+    save_model(model, folder / file, InputSpec((64, 96), "crop"))
+    return folder / file
+
+
+def test_start_from_the_same_model(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source = load_model(path)[0]
+    same, wider = create_model("resnet18", ("a", "b")), create_model("resnet18", ("a", "b", "c"))
+    account = start_from(same, path)
+    assert account.startswith("took 124 of 124 tensors from resnet18 (")
+    assert "new" not in account
+    assert all(torch.equal(own, other) for own, other in zip(same.parameters(), source.parameters(), strict=True))
+    head = wider.net.fc.weight.clone()
+    assert start_from(wider, tmp_path).endswith("; new: net.fc.weight, net.fc.bias")
+    assert torch.equal(wider.net.fc.weight, head)
+    assert torch.equal(wider.net.bn1.running_mean, source.net.bn1.running_mean)
+
+
+def test_a_head_of_other_classes_is_not_taken_by_position(tmp_path: Path) -> None:
+    path = saved(tmp_path, "yolo26n", ("a", "b"))
+    other = create_model("yolo26n", ("b", "a"))
+    before = other.net.model[-1].cv3[0][-1].weight.clone()
+    account = start_from(other, path)
+    assert "new: net.model.23.cv3.0.2.weight, net.model.23.cv3.0.2.bias, net.model.23.cv3.1.2.weight and 9" in account
+    assert torch.equal(other.net.model[-1].cv3[0][-1].weight, before)
+
+
+def test_start_from_another_task(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source, unet = load_model(path)[0], create_model("unet:resnet18", ("x", "y", "z"))
+    assert start_from(unet, path).startswith("took 120 of 120 tensors of the backbone from resnet18")
+    for own, other in zip(unet.backbone.state_dict().values(), source.backbone.state_dict().values(), strict=True):
+        assert torch.equal(own, other)
+    created = create_model("unet:resnet18", ("x",), weights=path)
+    assert torch.equal(created.net.encoder.conv1.weight, source.net.conv1.weight)
+
+
+def test_start_from_what_does_not_fit(tmp_path: Path) -> None:
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    for name in ("yolov8n", "resnet50"):
+        model = create_model(name, ("a", "b"))
+        before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+        with pytest.raises(UserError, match=f"the backbone of resnet18 does not fit {name}: .* tensors agree; not "):
+            start_from(model, path)
+        assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_more_bands_than_the_checkpoint_has(tmp_path: Path) -> None:
+    """Band by band from the definition: RGB keep their filters, others get their mean, all times 3/5."""
+    path = saved(tmp_path, "resnet18", ("a", "b"))
+    source = load_model(path)[0]
+    five = create_model("resnet18", ("a", "b"), channels=5)
+    account = start_from(five, path)
+    assert "; its first layer was widened from RGB; new: mean, std" in account
+    rgb = source.net.conv1.weight
+    mean = (rgb[:, 0] + rgb[:, 1] + rgb[:, 2]) / 3
+    expected = torch.stack([rgb[:, 0], rgb[:, 1], rgb[:, 2], mean, mean], dim=1) * 0.6
+    torch.testing.assert_close(five.net.conv1.weight, expected)
+    assert torch.equal(five.net.layer4[1].conv2.weight, source.net.layer4[1].conv2.weight)
+    assert torch.equal(five.mean, create_model("resnet18", ("a",), channels=5).mean)
+
+
+def test_fewer_bands_are_no_rgb(tmp_path: Path) -> None:
+    five = create_model("resnet18", ("a", "b"), channels=5)
+    save_model(five, tmp_path / "five.safetensors", InputSpec((64, 64), "crop", Bands((1, 2, 3, 4, 5))))
+    with pytest.raises(UserError, match=r"59 of 60 tensors agree|not net\.conv1\.weight \(64x5x7x7 for 64x3x7x7\)"):
+        start_from(create_model("resnet18", ("a", "b")), tmp_path / "five.safetensors")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from vision_tasks.augment.policy import strength
-from vision_tasks.cards import dataset_card, dataset_names
+from vision_tasks.cards import dataset_card, dataset_names, is_weight_name
 from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.data.decode import count_bands
+from vision_tasks.data.decode import first_band_count
 from vision_tasks.data.folders import some
 from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
@@ -47,6 +47,8 @@ def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> D
         card = dataset_card(str(data))
         if card.task != task:
             raise UserError(f"data set '{card.name}' is for {card.task}, not for {task}")
+        if card.format not in [reader.format for reader in record.readers]:
+            raise UserError(f"data set '{card.name}' is in the format {card.format}, which can't be read yet")
         data_format = data_format or card.format
     with downloading() as report:
         return open_dataset(data_path(data, report), record.readers, data_format)
@@ -72,12 +74,14 @@ def train(
     """
     record = get_task(task)
     place = {"data": _kept(data)} if data else {}
-    all_bands = settings.get("bands") == "all" and bool(settings.pop("bands"))
     if resume is not None:
         folder = RunFolder(Path(resume))
         _refuse_beside_resume(model=model, augment=augment, config=config, out=out, **settings)
-        chosen = _resumed_config(record, folder, place)
+        chosen, all_bands = _resumed_config(record, folder, place), False
     else:
+        all_bands = settings.get("bands") == "all"
+        # One band stands for all until the first image tells how many there are.
+        settings |= {"bands": (1,)} if all_bands else {}
         chosen = resolve_config(record, model, augment, config, settings | place)
         folder = RunFolder(Path(out) if out else next_free(Path("runs"), f"{task}-{chosen.model.replace(':', '-')}"))
         folder.require_new()
@@ -87,7 +91,7 @@ def train(
     training, validation, remarks = train_val(dataset)
     _introduce(dataset, remarks)
     if all_bands:
-        chosen = chosen.changed(bands=tuple(range(1, count_bands(training[0].path) + 1)))
+        chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
     if chosen.weights == "none" and resume is None:
         _mention_cards(chosen.model)
     material = TrainingData(training, validation, dataset.classes, dataset.exclusive)
@@ -191,8 +195,9 @@ def resolve_config(
         raise UserError(f"{config} is a configuration for {given['task']}, not for {task.name}")
     name = model or given.get("model") or task.recipe.model
     require_model_of(task, name)
-    if "weights" in settings:
-        settings = settings | {"weights": _kept(settings["weights"])}
+    weights = str(settings.get("weights", "none"))
+    if weights != "none" and not is_weight_name(weights):
+        settings = settings | {"weights": _kept(weights)}
     resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
 
@@ -228,7 +233,7 @@ def _require_positive(**values: int) -> None:
 
 
 def _kept(path: PathLike) -> str:
-    """As it is stored: a run can be resumed from another folder than it was started in. Names of cards stay."""
+    """As it is stored: a run can be resumed from another folder than it was started in."""
     return str(Path(path).absolute()) if Path(path).exists() else str(path)
 
 

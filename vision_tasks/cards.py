@@ -137,6 +137,11 @@ def weight_cards_for(model: str, data: str | None = None) -> tuple[WeightCard, .
     return tuple(sorted(cards, key=lambda card: not card.best))
 
 
+def is_weight_name(name: str) -> bool:
+    """Whether `--weights name` means a card, or the data of cards (`imagenet`)."""
+    return name in weight_names() or any(weight_card(card).data == name for card in weight_names())
+
+
 def class_names(card: WeightCard) -> tuple[str, ...]:
     """What the outputs of a weight file mean, in order."""
     return tuple((_folder("weights") / "classes" / f"{card.classes}.txt").read_text(encoding="utf-8").splitlines())

@@ -5,6 +5,8 @@ Nothing heavy is imported here: `--help` must answer before torch could be loade
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +22,12 @@ _TASKS = {
     "segment": "Semantic segmentation: a class for every pixel.",
 }
 
-Data = Annotated[str, typer.Option(help="Folder or file of the data set, whose format is recognised, or a card.")]
+_DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
+_WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
+Data = Annotated[str, typer.Option(help=_DATA_HELP)]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Weights = Annotated[str, typer.Option(help="Run folder, .safetensors file or name of a weight card.")]
+Weights = Annotated[str, typer.Option(help=_WEIGHTS_HELP)]
 
 
 def _task_app(task: str, summary: str) -> typer.Typer:
@@ -32,9 +36,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
     @app.command()
     def train(
-        data: Annotated[
-            str | None, typer.Option(help="Folder or file of the data set, whose format is recognised, or a card.")
-        ] = None,
+        data: Annotated[str | None, typer.Option(help=_DATA_HELP)] = None,
         model: Annotated[str | None, typer.Option(help="Name of the model; `vision-tasks models` lists them.")] = None,
         weights: Annotated[
             str | None, typer.Option(help="What to start from: run, file, card, imagenet or none.")
@@ -73,15 +75,13 @@ def _task_app(task: str, summary: str) -> typer.Typer:
             "data_format": data_format,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
-        chosen |= _settings(settings or [])
+        chosen = _together(chosen, _settings(settings or []))
         api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
 
     @app.command()
     def evaluate(
         data: Data,
-        weights: Annotated[
-            str | None, typer.Option(help="Run folder, .safetensors file or name of a weight card.")
-        ] = None,
+        weights: Annotated[str | None, typer.Option(help=_WEIGHTS_HELP)] = None,
         predictions: Annotated[str | None, typer.Option(help="Score these instead, of any tool.")] = None,
         split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "test",
         out: Annotated[str | None, typer.Option(help="Folder for metrics.json.")] = None,
@@ -104,7 +104,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         source: Annotated[list[str], typer.Option(help="File, folder or glob; can be given more than once.")],
         out: Annotated[str, typer.Option(help="Folder to write into.")],
         formats: Annotated[str, typer.Option("--format", help="jsonl, drawings.")] = "jsonl,drawings",
-        conf: Annotated[float, typer.Option(help="Boxes below this score are not reported.")] = 0.25,
+        conf: Annotated[
+            float, typer.Option(min=0, max=1, help="Boxes, or several labels, below it are not reported.")
+        ] = 0.25,
         max_detections: Annotated[int, typer.Option(help="Most boxes reported for an image.")] = 300,
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
         device: Device = "auto",
@@ -118,7 +120,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         summary = api.predict(task, weights=weights, source=source, out=out, formats=chosen, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
                               precision=precision)  # fmt: skip
-        if strict and summary.failed:
+        if (strict and summary.failed) or not summary.predicted:
             raise typer.Exit(1)
 
     return app
@@ -167,8 +169,8 @@ def models(
 @_models.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of the model.")],
-    image_size: Annotated[int | None, typer.Option(help="Side of the square canvas in pixels.")] = None,
-    classes: Annotated[int | None, typer.Option(help="How many classes it tells apart.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square canvas in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="How many classes it tells apart.")] = None,
 ) -> None:
     """Each layer's output shape, parameters and multiply-adds."""
     from vision_tasks.commands.show import show_model
@@ -211,6 +213,9 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
         program = error.ctx.command_path if error.ctx else "vision-tasks"
         return _complain(f"{error.format_message().rstrip('.')}; see {program} --help")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            named = f"{error.filename}: " if error.filename else ""
+            return _complain(f"{named}{error.strerror}; make room, and go on: what was written before is kept")
         if error.filename is None:
             raise
         return _complain(f"{error.filename}: {error.strerror}; check the path and its permissions")
@@ -235,8 +240,16 @@ def _settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
+def _together(options: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Both; a value that is given twice is the user's to decide."""
+    if twice := sorted(options.keys() & settings.keys()):
+        raise UserError(f"{', '.join(twice)}: given by its own option and by --set; leave out one of them")
+    return options | settings
+
+
 def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one speaks
+        print("error: " + " ".join(message.split()), file=sys.stderr)
     return 2
 
 

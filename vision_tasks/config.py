@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vision_tasks.errors import UserError, unknown_name
-from vision_tasks.files import write_text
+from vision_tasks.files import read_text, write_text
 from vision_tasks.types import Bands, InputSpec
 
 Range = tuple[float, float]
@@ -38,6 +39,13 @@ class Policy(BaseModel):
     erase_area: Range = Field((0.02, 0.33), description="share of the canvas that such a rectangle takes")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability that four images share a canvas")
     mosaic_off: int = Field(0, ge=0, description="epochs at the end that are trained without mosaic")
+
+    @field_validator("crop_area", "erase_area")
+    @classmethod
+    def _share(cls, ends: Range | None) -> Range | None:
+        if ends is not None and ends[1] > 1:
+            raise ValueError("must be shares of 1 at most")
+        return ends
 
     @field_validator("crop_area", "crop_ratio", "zoom", "erase_area")
     @classmethod
@@ -92,7 +100,7 @@ class TrainConfig(BaseModel):
     optimiser: Literal["sgd", "adam", "adamw"] = "adamw"
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
     lr: float = Field(gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; first beta of Adam and AdamW")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; first beta of Adam and AdamW; one_cycle has its own")
     weight_decay: float = Field(0.01, ge=0)
     warmup_epochs: float = Field(1.0, ge=0)
     patience: int = Field(0, ge=0, description="validations without a better score that end the training; 0 = never")
@@ -111,6 +119,31 @@ class TrainConfig(BaseModel):
     def _listed(cls, value: Any) -> Any:
         """`4,3,2`, as it is written on the command line."""
         return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _still(cls, value: Any) -> Any:
+        if value not in ("none", "backbone") and not (str(value).isdigit() and int(value) > 0):
+            raise ValueError("must be none, backbone, or a number of parts from 1")
+        return value
+
+    @model_validator(mode="after")
+    def _phases(self) -> Self:
+        if self.freeze_epochs and (self.freeze == "backbone" or self.freeze_epochs >= self.epochs):
+            raise ValueError("with freeze_epochs everything learns later: it must be less than epochs, and freeze none")
+        if self.probe and (self.loss or self.label_smoothing or self.class_weights != "none" or self.freeze_epochs):
+            raise ValueError("a probe has no loss of its own choice and no epochs; leave out loss, label_smoothing, "
+                             "class_weights and freeze_epochs")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _range_of_bands(self) -> Self:
+        ends = self.band_range
+        if ends is not None and not self.bands:
+            raise ValueError("band_range is of bands; say which, as --bands 1")
+        if ends is not None and not (isfinite(ends[0]) and isfinite(ends[1]) and ends[0] < ends[1]):
+            raise ValueError("band_range must be two rising numbers, black and white")
+        return self
 
     @property
     def input(self) -> InputSpec:
@@ -133,14 +166,17 @@ class TrainConfig(BaseModel):
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
-    """Store every setting as TOML; settings that are None are left out, as TOML has no null."""
-    write_text(path, tomli_w.dumps(config.model_dump(exclude_none=True)))
+    """Store every setting as TOML; settings that are None are named in comments, as TOML has no null."""
+    unset = [name for name, value in config if value is None]
+    notes = [f"# {name} is not set: {type(config).model_fields[name].description}\n" for name in unset]
+    write_text(path, "".join(notes) + tomli_w.dumps(config.model_dump(exclude_none=True)))
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The settings in a TOML file; to be applied with `TrainConfig.changed`. Raises UserError."""
+    path = path / "config.toml" if path.is_dir() else path  # of a run
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"cannot read the configuration {path}: {error}") from error
 
@@ -159,4 +195,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _as_user_error(error: ValidationError) -> UserError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return UserError(f"setting '{where}': {first['msg'].lower()}, not {first['input']!r}")
+    if not where:  # of several settings together
+        return UserError(f"settings: {_said(first)}")
+    return UserError(f"setting '{where}': {_said(first)}, not {first['input']!r}")
+
+
+def _said(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ").lower()

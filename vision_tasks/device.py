@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 import time
@@ -12,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, unknown_name
 
 Precision = Literal["fp32", "bf16"]
 
@@ -43,6 +44,8 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16"
     if name == "fp32":
         return "fp32"
+    if name != "auto":
+        raise unknown_name("precision", name, ("auto", "fp32", "bf16"))
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if _bf16_convolution_is_faster() else "fp32"
@@ -57,6 +60,9 @@ def fabric_for(device: torch.device, processes: int = 1) -> Fabric:
         fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
     else:
         _check_processes(device, processes)
+        # Its banner of ranks and addresses says nothing to users.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
         fabric = Fabric(accelerator=device.type, devices=processes, strategy="ddp")
     fabric.launch()
     return fabric

@@ -44,6 +44,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
+def read_text(path: Path) -> str:
+    """What `write_text` wrote."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of `path`."""
+    try:
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Replace `path` by a safetensors file of copies of `tensors` on the CPU.
 

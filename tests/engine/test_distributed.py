@@ -40,3 +40,14 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
     _, whole, _ = train(tmp_path, "whole", "--set", "optimiser=sgd")
     _, added, _ = train(tmp_path, "added", "--set", "optimiser=sgd", "--batch-size", "2", "--set", "accumulate=4")
     assert all((tensor - whole[name]).abs().max() < 1e-5 for name, tensor in added.items())
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_read_stops_no_process(tmp_path):
+    """The process whose whole part fails waits for nobody, and nobody waits for it."""
+    factories.write_folder_per_class(tmp_path / "data", ("a", "b", "c"), per_class=4)
+    bad = tmp_path / "data" / "train" / "b" / "001.jpg"
+    bad.write_bytes(bad.read_bytes()[:300])
+    lines, _, said = train(tmp_path, "two", "--set", "processes=2", "--batch-size", "2", "--epochs", "3")
+    assert [line["train_images"] for line in lines] == [11, 11, 11]
+    assert f"{bad}: the file is cut short" in said

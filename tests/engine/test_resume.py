@@ -13,8 +13,15 @@ from safetensors.torch import load_file
 
 from tests import factories
 
+# Everything that has a state of its own, or a place within the epoch.
+SETTINGS = [word for setting in ("optimiser=sgd", "schedule=one_cycle", "ema=0.9", "accumulate=2", "patience=2")
+            for word in ("--set", setting)]  # fmt: skip
 RUNS = {
-    "classify": ("resnet18", factories.write_folder_per_class, ["--image-size", "32", "--set", "optimiser=sgd"]),
+    "classify": (
+        "resnet18",
+        factories.write_folder_per_class,
+        ["--image-size", "32", "--freeze-epochs", "1", *SETTINGS],
+    ),
     "detect": ("yolo11n", factories.write_voc, ["--image-size", "64", "--set", "ema=0.99"]),
     "segment": ("unet:resnet18", factories.write_mask_pairs, ["--image-size", "64"]),
 }
@@ -32,6 +39,11 @@ def position(state: Path) -> tuple[int, int]:
     except (OSError, SafetensorError, RuntimeError):  # the last: it was replaced while it was being opened
         return -1, -1
     return saved["epoch"], saved["step"]
+
+
+def header(checkpoint: Path) -> dict[str, str]:
+    with safe_open(checkpoint, framework="pt") as file:
+        return file.metadata()
 
 
 def kill_in_the_second_epoch(arguments: list[str], state: Path) -> None:
@@ -64,7 +76,25 @@ def test_killed_and_resumed_equals_uninterrupted(task, tmp_path):
         assert expected.keys() == found.keys()
         for key, tensor in expected.items():
             assert tensor.equal(found[key]), f"{name}: {key}"
+        assert header(whole / name) == header(killed / name)
     assert scores(whole) == scores(killed)
+
+
+def test_killed_before_the_first_state(tmp_path):
+    """From the moment that there is a configuration there is a state: at any moment means this one too."""
+    factories.write_folder_per_class(tmp_path / "data", per_class=12)
+    options = ("--data", tmp_path / "data", "--model", "mnist_cnn", "--epochs", "2", "--seed", "3", "--device", "cpu")
+    subprocess.run(command("classify", *options, "--out", tmp_path / "whole"), check=True, stderr=subprocess.DEVNULL)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(command("classify", *options, "--out", killed), stderr=subprocess.DEVNULL)
+    while not (killed / "config.toml").exists() and process.poll() is None:
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert position(killed / "last.state") <= (1, 0)
+    subprocess.run(command("classify", "--resume", killed), check=True, stderr=subprocess.DEVNULL)
+    expected, found = load_file(tmp_path / "whole" / "last.safetensors"), load_file(killed / "last.safetensors")
+    assert all(tensor.equal(found[key]) for key, tensor in expected.items())
 
 
 def scores(run: Path) -> list[dict[str, float]]:

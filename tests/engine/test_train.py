@@ -13,6 +13,7 @@ import vision_tasks as vt
 from tests import factories
 from vision_tasks.config import TrainConfig
 from vision_tasks.engine.optimisation import WeightMean, balanced_weights
+from vision_tasks.engine.run_folder import RunFolder
 from vision_tasks.tasks import TASKS
 
 CASES = {
@@ -34,7 +35,7 @@ def train(task, tmp_path, out="run", **options):
 @pytest.mark.parametrize("task", CASES)
 def test_a_run_holds_what_it_promises(task, tmp_path):
     run = train(task, tmp_path)
-    assert {path.name for path in run.iterdir()} - {"tensorboard"} == {
+    assert {path.name for path in run.iterdir()} - {"tensorboard", ".lock"} == {
         "config.toml", "metrics.jsonl", "best.safetensors", "last.safetensors", "last.state", "model.json",
         "environment.json",
     }  # fmt: skip
@@ -169,6 +170,23 @@ def test_the_config_of_a_run_makes_the_same_run(tmp_path):
     assert all(tensor.equal(second[name]) for name, tensor in first.items())
 
 
+def test_the_licence_of_the_start_survives_a_resume(tmp_path):
+    start = train("classify", tmp_path, "start")
+    torch.save({k.removeprefix("net."): v for k, v in load_file(start / "last.safetensors").items()
+                if k.startswith("net.")}, tmp_path / "foreign.pth")  # fmt: skip
+    run = train("classify", tmp_path, weights=str(tmp_path / "foreign.pth"), epochs=1)
+    (run / "config.toml").write_text((run / "config.toml").read_text().replace("epochs = 1", "epochs = 2", 1))
+    before = vt.load_model(run)[1].weights_licence
+    vt.train("classify", resume=run)
+    assert vt.load_model(run / "last.safetensors")[1].weights_licence == before != ""
+
+
+def test_one_training_a_folder(tmp_path):
+    run = train("classify", tmp_path)
+    with RunFolder(run).alone(), pytest.raises(vt.UserError, match="another process"):
+        vt.train("classify", resume=run)
+
+
 def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
     run = train("classify", tmp_path, epochs=30, patience=2, lr=1e-9, warmup_epochs=0.0)
     lines = (run / "metrics.jsonl").read_text().splitlines()
@@ -182,7 +200,7 @@ def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
 def test_every_optimiser_resumes(optimiser, tmp_path):
-    """Also where it keeps no momentum, and so no state."""
+    """Also where it uses no momentum."""
     run = train("classify", tmp_path, optimiser=optimiser, momentum=0.0, augment="none")
     state = (run / "last.state").read_bytes()
     (run / "config.toml").write_text((run / "config.toml").read_text().replace("epochs = 1", "epochs = 2", 1))

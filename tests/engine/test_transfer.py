@@ -44,7 +44,7 @@ def test_more_parts_than_there_are(tmp_path):
 
 
 def test_the_head_first_then_everything_slowly(tmp_path, capsys):
-    head = load_file(train(tmp_path, "head", epochs=1, freeze_epochs=1) / "last.safetensors")
+    head = load_file(train(tmp_path, "head", epochs=1, freeze="backbone") / "last.safetensors")
     assert moved(untrained(), head) == {"fc"}
     run = train(tmp_path, "whole", epochs=2, freeze_epochs=1, fine_tune_rate=0.05, schedule="constant",
                 warmup_epochs=0.0)  # fmt: skip

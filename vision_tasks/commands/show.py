@@ -12,4 +12,5 @@ def show_model(name: str, image_size: int | None = None, classes: int | None = N
     entry = model_entry(name)
     size = image_size or entry.recipe.get("image_size") or get_task(entry.task).recipe.image_size
     model = create_model(name, [f"class {number}" for number in range(classes or entry.published_classes)])
+    model.require_canvas(size)
     return table(summarise(model, size))

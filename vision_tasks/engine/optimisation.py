@@ -64,6 +64,17 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     return kind(groups, lr=config.lr, betas=(config.momentum, 0.999), fused=True)
 
 
+def start_momentum(optimiser: Optimizer) -> None:
+    """Give SGD the momentum it starts from, zero, before a first step: parameters may join later.
+
+    Fused steps want the momentum of every parameter or of none. To be called once the model is on its device.
+    """
+    if isinstance(optimiser, torch.optim.SGD):
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def balanced_weights(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
     """A weight for each class [K], inversely proportional to how often it occurs; 1 on average over what occurs.
 

@@ -6,15 +6,17 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from vision_tasks.errors import UserError
-from vision_tasks.files import write_text
+from vision_tasks.files import append_text, read_text, write_text
 from vision_tasks.types import Failure
 
 
@@ -59,28 +61,40 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot make the run folder {self.path}: {error.strerror}") from error
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else trains into the folder meanwhile. Raises UserError if somebody does."""
+        lock = FileLock(self.path / ".lock", blocking=False, is_singleton=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(f"another process is training into {self.path}; wait for it, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def precision(self) -> str:
         """The precision that the run began in."""
         try:
-            return str(json.loads((self.path / "environment.json").read_text(encoding="utf-8"))["precision"])
+            return str(json.loads(read_text(self.path / "environment.json"))["precision"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"cannot resume from {self.path}: environment.json cannot be read: {error}") from error
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(dumps(line) + "\n")
+        append_text(self.metrics, dumps(line) + "\n")
 
     def keep_metrics_before(self, epoch: int) -> None:
         """Drop lines of epochs that a resumed training will run again."""
         if self.metrics.exists():
-            lines = self.metrics.read_text(encoding="utf-8").splitlines()
+            lines = read_text(self.metrics).splitlines()
             kept = [line for line in lines if _epoch_of(line) < epoch]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
     def read_failures(self) -> list[Failure]:
         """What `write_failures` wrote; nothing if it never did."""
         path = self.path / "failures.jsonl"
-        rows = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
+        rows = map(json.loads, read_text(path).splitlines()) if path.exists() else ()
         return [Failure(row["id"], Path(row["path"]), row["reason"]) for row in rows]
 
     def write_failures(self, failures: Iterable[Failure]) -> None:

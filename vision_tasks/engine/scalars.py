@@ -33,5 +33,5 @@ class Scalars:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return None
-            self._writer = SummaryWriter(str(self._folder), purge_step=epoch or None)
+            self._writer = SummaryWriter(str(self._folder), purge_step=epoch)
         return self._writer

@@ -47,7 +47,7 @@ def set_pace(optimiser: Optimizer, chosen: Pace) -> None:
 
 def _cosine(config: TrainConfig, rate: float, step: int, steps: int, steps_per_epoch: int) -> Pace:
     """Linear warm-up, then half a cosine down to a hundredth (Loshchilov and Hutter, SGDR, 2017)."""
-    warmup = config.warmup_epochs * steps_per_epoch
+    warmup = _warmup(config, steps, steps_per_epoch)
     if step < warmup:
         return Pace(rate * _warm(step, warmup), config.momentum)
     share = _half_cosine((step - warmup) / max(1.0, steps - warmup))
@@ -56,7 +56,7 @@ def _cosine(config: TrainConfig, rate: float, step: int, steps: int, steps_per_e
 
 def _constant(config: TrainConfig, rate: float, step: int, steps: int, steps_per_epoch: int) -> Pace:
     """Linear warm-up, then always the same."""
-    warmup = config.warmup_epochs * steps_per_epoch
+    warmup = _warmup(config, steps, steps_per_epoch)
     return Pace(rate * _warm(step, warmup) if step < warmup else rate, config.momentum)
 
 
@@ -74,6 +74,11 @@ def _one_cycle(config: TrainConfig, rate: float, step: int, steps: int, steps_pe
 
 
 _PACES = {"cosine": _cosine, "constant": _constant, "one_cycle": _one_cycle}
+
+
+def _warmup(config: TrainConfig, steps: int, steps_per_epoch: int) -> float:
+    """Steps of warm-up: a fifth of a short training at most, or it would never get beyond it."""
+    return min(config.warmup_epochs * steps_per_epoch, steps / 5)
 
 
 def _warm(step: int, warmup: float) -> float:

@@ -30,23 +30,29 @@ def find_images(sources: Iterable[str | Path], without: Path | None = None) -> F
     Raises UserError for a source that doesn't exist, and if there is no image at all.
     """
     excluded = without.absolute() if without is not None else None
-    images: dict[str, Path] = {}
-    skipped = 0
+    found: dict[Path, Path] = {}  # image -> where its name begins
+    skipped = within = 0
     for source in map(str, sources):
         for root, path, named in _files(source):
             if excluded is not None and path.absolute().is_relative_to(excluded):
-                continue
-            if not (named or is_image(path)):
+                within += 1
+            elif named or is_image(path):
+                found.setdefault(path, root)
+            else:
                 skipped += 1
-                continue
-            name = path.relative_to(root).as_posix()
-            if images.get(name, path) != path:
-                # Two sources hold this name: the path tells them apart.
-                name = path.absolute().as_posix().lstrip("/")
-            images[name] = path
-    if not images:
-        raise UserError(f"no images found in {', '.join(map(str, sources))} ({skipped} other files)")
-    return Found(tuple(sorted(images.items())), skipped)
+    if not found:
+        own = f", and {within} in {without}, which is written to" if within else ""
+        raise UserError(f"no images found in {', '.join(map(str, sources))} ({skipped} other files{own})")
+    return Found(_named(found), skipped)
+
+
+def _named(found: dict[Path, Path]) -> tuple[tuple[str, Path], ...]:
+    """(name, path): relative to its source, or where two sources share a name, all relative to their common folder."""
+    names = {path.relative_to(root).as_posix(): path for path, root in found.items()}
+    if len(names) < len(found):
+        common = Path(os.path.commonpath([root.absolute() for root in found.values()]))
+        names = {path.absolute().relative_to(common).as_posix(): path for path in found}
+    return tuple(sorted(names.items()))
 
 
 def is_image(path: Path) -> bool:

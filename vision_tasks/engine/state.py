@@ -33,6 +33,11 @@ class Position:
     seconds: float = 0.0  # spent training in this epoch
     waited: float = 0.0  # of these, waiting for data
     losses: dict[str, float] = field(default_factory=dict)  # sums over this epoch's images
+    weights_licence: str = ""  # of what the training started from
+
+    def next_epoch(self) -> Position:
+        """Where the next epoch begins, with nothing counted yet."""
+        return Position(self.epoch + 1, best=self.best, stale=self.stale, weights_licence=self.weights_licence)
 
 
 def save_state(path: Path, position: Position, model: nn.Module, optimiser: Optimizer, mean: WeightMean | None) -> None:

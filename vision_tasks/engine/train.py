@@ -15,7 +15,7 @@ from typing import Any, Generic
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
@@ -32,7 +32,14 @@ from vision_tasks.device import (
 )
 from vision_tasks.engine.batching import Part, cut, steps_per_epoch
 from vision_tasks.engine.evaluate import Inference, nothing_readable, score
-from vision_tasks.engine.optimisation import Holder, WeightMean, balanced_weights, held_at, make_optimiser
+from vision_tasks.engine.optimisation import (
+    Holder,
+    WeightMean,
+    balanced_weights,
+    held_at,
+    make_optimiser,
+    start_momentum,
+)
 from vision_tasks.engine.probe import fit_last_layer
 from vision_tasks.engine.progress import Bar, downloading, progress, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, environment
@@ -87,6 +94,7 @@ class Training(Generic[T]):
 
     def __post_init__(self) -> None:
         self.held = held_at(self.config, 0)
+        self.spare: tuple[Tensor, T] | None = None
         self.keys = luck.keys(sample.id for sample in self.data.train)
         config = self.config
         self.planner = Planner(config.augment, config.input.canvas, config.fit, self.keys, config.seed, config.epochs)
@@ -106,12 +114,30 @@ class Training(Generic[T]):
     def resume(self) -> None:
         """Go back to the last saved state of the run folder."""
         self.position = load_state(self.folder.state, self.model, self.optimiser.optimizer, self.mean)
+        for model in (self.model, self.mean.model) if self.mean else (self.model,):
+            model.info = replace(model.info, weights_licence=self.position.weights_licence)
         self.failures = {str(failure.path): failure for failure in self.folder.read_failures()}
         if self.is_first:
             self.folder.keep_metrics_before(self.position.epoch)
 
+    def begin(self, device: str) -> None:
+        """Make the run folder and store what is known before the first step.
+
+        The configuration comes last: where it is, there is a state to resume from.
+        """
+        folder, config = self.folder, self.config
+        folder.create()
+        write_text(folder.path / "environment.json", dumps(environment(device, self.precision)))
+        card = {"model": config.model, "classes": self.data.classes, "size": config.input.canvas, "fit": config.fit}
+        write_text(folder.path / "model.json", dumps(card))
+        self.position.weights_licence = self.model.info.weights_licence
+        self._save_state()
+        write_config(config, folder.config)
+
     def run(self) -> None:
         """Train from the current position to the end."""
+        if self.is_over:
+            say(f"{self.folder.path} is complete: {self.position.epoch} of {self.config.epochs} epochs")
         if self.config.probe and not self.is_over:
             self._probe()
         while not self.is_over:
@@ -161,7 +187,8 @@ class Training(Generic[T]):
         what = held_at(self.config, epoch)
         self.holder.hold(what)
         if what != self.held:
-            say(f"all of {self.model.info.name} learns from now on, {self.config.fine_tune_rate:g} times as fast")
+            still = "everything" if what == "none" else f"everything but the backbone's first {what} parts"
+            say(f"{still} learns from now on, {self.config.fine_tune_rate:g} times as fast")
             self.held, self.module = what, self.fabric.setup_module(self.model)
 
     def _parts(self, epoch: int) -> list[Part]:
@@ -176,13 +203,26 @@ class Training(Generic[T]):
             self._count_failure(failure)
         done = self.position.epoch * self.steps_per_epoch + self.position.step // self.config.accumulate
         # A single survivor of unreadable files has no statistics to normalise by: it waits for its next epoch.
-        alone = len(batch) == 1 < len(part.samples)
+        alone = len(batch) == 1 < len(part.samples) and self._normalises_batches()
         if len(batch) and batch.targets is not None and not alone:
+            self.spare = batch.images, batch.targets
             self._add_gradients(part, batch.images, batch.targets, bar)
         elif self.fabric.world_size > 1:
-            raise UserError(f"no image of a process' part of a batch could be read: {batch.failures[0].path}")
+            self._take_part(part)
         if part.ends_step and any(parameter.grad is not None for parameter in self.model.parameters()):
             self._move(done)
+
+    def _normalises_batches(self) -> bool:
+        return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.model.modules())
+
+    def _take_part(self, part: Part) -> None:
+        """Nothing of this process' part could be read, but the others wait for it: it adds nothing, of known images."""
+        if self.spare is None:
+            raise UserError("a process could read no image of its first batch; see the files named above")
+        losses = self._losses(*self.spare)
+        with self.fabric.no_backward_sync(self.module, enabled=not part.ends_step):
+            self.fabric.backward(torch.stack(list(losses.values())).sum() * 0.0)
+        self._count(losses, 0)
 
     def _add_gradients(self, part: Part, images: Tensor, targets: T, bar: Bar) -> None:
         fabric, position = self.fabric, self.position
@@ -256,7 +296,7 @@ class Training(Generic[T]):
             line |= self.fabric.broadcast(self._validate() if self.is_first else {})
         self._save_models(line)
         say(_summary(line, config.epochs, self.task.headline))
-        self.position = Position(epoch=position.epoch + 1, best=position.best, stale=position.stale)
+        self.position = position.next_epoch()
         # In this order: a crash between the two repeats the epoch, with equal bits, and replaces its line.
         if self.is_first:
             self.folder.append_metrics(line)
@@ -320,27 +360,30 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
     device = choose_device(config.device)
     keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        precision = choose_precision(config.precision, device)
+        fabric = fabric_for(device, config.processes)
+        precision = _agreed_precision(config, device, fabric)
         say(
             f"training {config.model} on {describe(device)} in {precision}: "
             f"{len(data.train)} images, {len(data.val)} for validation"
         )
-        training = _set_up(task, config, folder, data, fabric_for(device, config.processes), precision, resume)
+        training = _set_up(task, config, folder, data, fabric, precision, resume)
         if resume:
             training.resume()
         elif training.is_first:
-            _begin(folder, config, data.classes, describe(device), precision)
-        training.run()
+            training.begin(describe(device))
+        if training.is_first:
+            with folder.alone():
+                training.run()
+        else:
+            training.run()
         training.scalars.close()
 
 
-def _begin(folder: RunFolder, config: TrainConfig, classes: tuple[str, ...], device: str, precision: Precision) -> None:
-    """Make the run folder and store what is known before the first step."""
-    folder.create()
-    write_config(config, folder.config)
-    write_text(folder.path / "environment.json", dumps(environment(device, precision)))
-    card = {"model": config.model, "classes": classes, "size": config.input.canvas, "fit": config.fit}
-    write_text(folder.path / "model.json", dumps(card))
+def _agreed_precision(config: TrainConfig, device: torch.device, fabric: Fabric) -> Precision:
+    """One process measures for all: under load they could come to different results."""
+    measured = choose_precision(config.precision, device) if fabric.global_rank == 0 else "fp32"
+    agreed: Precision = fabric.broadcast(measured)
+    return agreed
 
 
 def _set_up(
@@ -357,11 +400,12 @@ def _set_up(
     holder = Holder(model)
     # A backbone that is let go later has its place in the optimiser from the start.
     holder.hold(config.freeze)
+    model.to(memory_format=torch.channels_last)
     optimiser = make_optimiser(model, config)
     holder.hold(held_at(config, 0))
-    model.to(memory_format=torch.channels_last)
     module, wrapped = fabric.setup(model, optimiser)
-    mean = WeightMean(model, config.ema) if config.ema else None
+    start_momentum(optimiser)
+    mean = WeightMean(model, config.ema) if config.ema and not config.probe else None
     scalars = Scalars(folder.path)
     return Training(task, config, folder, data, fabric, precision, model, holder, module, wrapped, mean, scalars)
 
@@ -369,21 +413,13 @@ def _set_up(
 def _make_model(config: TrainConfig, data: TrainingData[T], resume: bool) -> TaskModel[T]:
     channels = config.input.channels
     model: TaskModel[T] = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive)
-    check_canvas(model, config.image_size)
+    model.require_canvas(config.image_size)
     weight = balanced_weights(data.train, len(data.classes)) if config.class_weights == "auto" else None
     model.learn_by(config.loss.split("+") if config.loss else (), config.label_smoothing, weight)
     if config.weights != "none" and not resume:
         with downloading() as report:
             say(start_from(model, config.weights, report))
     return model
-
-
-def check_canvas(model: TaskModel[Any], image_size: int) -> None:
-    """A canvas that the network cannot divide is the user's error."""
-    multiple = model.info.size_multiple
-    if image_size % multiple:
-        near = max(multiple, round(image_size / multiple) * multiple)
-        raise UserError(f"--image-size {image_size}: {model.info.name} needs a multiple of {multiple}; try {near}")
 
 
 def _summary(line: dict[str, Any], epochs: int, headline: Sequence[str]) -> str:

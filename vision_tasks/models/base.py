@@ -69,5 +69,12 @@ class TaskModel(nn.Module, ABC, Generic[T]):
         """Fit the last layer alone, on the CPU, to the `features` [N,D] of N images and their targets."""
         raise UserError(f"{self.info.name} has no single last layer that could be fitted alone; leave out --probe")
 
+    def require_canvas(self, side: int) -> None:
+        """A canvas that the network cannot divide is the user's error."""
+        multiple = self.info.size_multiple
+        if side % multiple:
+            near = max(multiple, round(side / multiple) * multiple)
+            raise UserError(f"--image-size {side}: {self.info.name} needs a multiple of {multiple}; try {near}")
+
     def anneal(self, done: float) -> None:
         """Learn before an epoch what share of the training is done, in [0, 1]; most losses do not depend on it."""

@@ -58,7 +58,7 @@ class Criterion:
         smooth = self._smooth(truth)
         if class_weight is None:
             return {name: table[name](logits, smooth).mean() for name in self.names}
-        weight = truth @ class_weight if self.exclusive else class_weight.expand_as(truth)
+        weight = (truth * class_weight).sum(dim=1) if self.exclusive else class_weight.expand_as(truth)
         return {name: _weighted_mean(table[name](logits, smooth), weight) for name in self.names}
 
     def _smooth(self, truth: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from typing import Any
 from vision_tasks.augment.policy import strength
 from vision_tasks.cards import dataset_card, dataset_names, is_weight_name
 from vision_tasks.config import TrainConfig, read_config
-from vision_tasks.data.catalog import complete_splits, open_dataset, pick_split, train_val
+from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import first_band_count
-from vision_tasks.data.folders import some
 from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
@@ -24,9 +23,9 @@ from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
 from vision_tasks.engine.train import TrainingData
-from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import write_text
-from vision_tasks.models.checkpoint import ModelCard, load_model
+from vision_tasks.models.checkpoint import ModelCard, load_model, model_of
 from vision_tasks.models.registry import model_entry, model_names
 from vision_tasks.models.weights import known_weights
 from vision_tasks.tasks import Report, Task, get_task
@@ -92,6 +91,8 @@ def train(
     _introduce(dataset, remarks)
     if all_bands:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
+    if chosen.bands:
+        _say_bands(chosen)
     if chosen.weights == "none" and resume is None:
         _mention_cards(chosen.model)
     material = TrainingData(training, validation, dataset.classes, dataset.exclusive)
@@ -124,7 +125,7 @@ def evaluate(
     model = None if weights is None else _load(record, weights, device, precision)
     dataset = load_dataset(task, data, data_format)
     samples: Sequence[Sample[Any]] = pick_split(dataset, split)
-    _introduce(dataset, [] if split in (*dataset.splits, "all") else complete_splits(dataset)[1])
+    _introduce(dataset, split_remarks(dataset, split))
     folder = None if out is None else _output_folder(Path(out))
     failures: list[Failure] = []
     if model is not None:
@@ -193,13 +194,19 @@ def resolve_config(
         given = read_config(Path(config))
     if given.get("task", task.name) != task.name:
         raise UserError(f"{config} is a configuration for {given['task']}, not for {task.name}")
-    name = model or given.get("model") or task.recipe.model
-    require_model_of(task, name)
     weights = str(settings.get("weights", "none"))
+    name = model or given.get("model") or _same_model(task, weights) or task.recipe.model
+    require_model_of(task, name)
     if weights != "none" and not is_weight_name(weights):
         settings = settings | {"weights": _kept(weights)}
     resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
+
+
+def _same_model(task: Task[Any], weights: str) -> str:
+    """The model that the weights hold, if it is one of this task: nobody needs to name it again."""
+    name = model_of(weights) if weights != "none" else ""
+    return name if name and model_entry(name).task == task.name else ""
 
 
 def require_model_of(task: Task[Any], name: str) -> None:
@@ -290,6 +297,16 @@ def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]
 
         written += write_confusion(folder, metrics["confusion"], classes)
     say(f"wrote {', '.join(map(str, written))}")
+
+
+def _say_bands(config: TrainConfig) -> None:
+    """Values of many-band images rarely fill their number type, and what is nearly black is hard to learn from."""
+    numbers = ", ".join(map(str, config.bands))
+    if config.band_range:
+        black, white = config.band_range
+        say(f"bands {numbers}; black is {black:g}, white {white:g}")
+    else:
+        say(f"bands {numbers}; white is the largest value of the files' number type; --band-range LOW,HIGH changes it")
 
 
 def _mention_cards(model: str) -> None:

@@ -152,7 +152,7 @@ def test_a_band_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
 def test_many_bands_are_not_taken_for_colours(tmp_path: Path, bands: int, kind: str) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(kind, bands))
-    with pytest.raises(DecodeError, match=f"has {bands} bands; choose them by --bands 4,3,2 or --bands all"):
+    with pytest.raises(DecodeError, match=f"has {bands} bands; train with --bands 4,3,2 or --bands all"):
         read_image(path)
 
 

@@ -46,7 +46,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 _ORIENTATION_TAG = 0x0112
 _PNG_END = b"\0\0\0\0IEND"
 _MOST_CHANNELS = 4  # RGB and alpha; a file with more has no colours that are meant to be seen
-_CHOOSE = "choose them by --bands 4,3,2 or --bands all"
+_CHOOSE = "train with --bands 4,3,2 or --bands all"
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
 _MARGIN = 1.5
 

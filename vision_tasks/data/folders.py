@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from vision_tasks.errors import UserError
-from vision_tasks.errors import some as some
 
 V = TypeVar("V")
 

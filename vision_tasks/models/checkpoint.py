@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vision_tasks.cards import WeightCard, class_names
+from vision_tasks.cards import WeightCard, class_names, is_weight_name, weight_card, weight_names
 from vision_tasks.download import Progress
 from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_tensors
@@ -123,6 +123,18 @@ def _build(card: ModelCard) -> TaskModel[Any]:
     return model
 
 
+def model_of(weights: Path | str) -> str:
+    """The model that a run, a file of ours or a card holds; empty for what doesn't say, and for what isn't there."""
+    name = str(weights)
+    if name in weight_names():
+        return weight_card(name).model
+    if is_weight_name(name) or not Path(weights).exists():
+        return ""
+    file = resolve(weights).file
+    header = own_header(file) if file is not None else None
+    return _parse(file, header).name if file is not None and header is not None else ""
+
+
 def own_header(file: Path) -> str | None:
     """What a file of ours says of its model; None for those of others."""
     if file.suffix.lower() != ".safetensors":
@@ -140,7 +152,7 @@ def _parse(file: Path, header: str) -> ModelCard:
         fields = json.loads(header)
         if fields["format"] > FORMAT:
             raise UserError(f"{file} was written by a newer vision-tasks; update it to read this file")
-        if fields["format"] == 1:  # the canvas and the fit had no record of their own
+        if "input" not in fields:  # the canvas and the fit had no record of their own
             fields["input"] = {"canvas": fields.pop("canvas"), "fit": fields.pop("fit")}
         return _CARD.validate_python(fields)
     except (ValueError, KeyError, TypeError):  # of JSON, and of pydantic

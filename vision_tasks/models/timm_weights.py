@@ -9,6 +9,12 @@ from vision_tasks.errors import UserError
 from vision_tasks.models.timm_classifiers import PREFIX
 
 
+def has_weights(name: str) -> bool:
+    """Whether timm publishes weights for `timm/NAME`."""
+    settings = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
+    return settings is not None and settings.has_weights
+
+
 def pretrained(name: str) -> tuple[dict[str, Tensor], str]:
     """The tensors of `timm/NAME` under its network's names, and the licence that timm states for them.
 
@@ -17,7 +23,7 @@ def pretrained(name: str) -> tuple[dict[str, Tensor], str]:
     """
     wanted = name.removeprefix(PREFIX)
     settings = timm.get_pretrained_cfg(wanted)
-    if settings is None or not settings.has_weights:
+    if settings is None or not has_weights(name):
         raise UserError(f"timm has no pretrained weights for '{name}'; leave out --weights or name a file")
     try:
         net = timm.create_model(wanted, pretrained=True)

@@ -55,6 +55,7 @@ class _Source:
     scope: Collection[str]  # the model's tensors that they might have been: all, or those of its network or backbone
     classes: tuple[str, ...] | None = None  # None = unknown
     backbone_only: bool = False
+    unknown: int = 0  # tensors of a foreign file whose names say nothing here
 
 
 def _source(model: TaskModel[Any], weights: Weights) -> _Source:
@@ -90,9 +91,10 @@ def _foreign_source(model: TaskModel[Any], weights: Weights, tensors: State, lic
 
     network, backbone = network_names(model), _backbone_names(model)
     whole, part = read(network), read(backbone)
-    if len(part) > len(whole):
-        return _Source(weights.label, weights.label, part, licence, backbone.values(), backbone_only=True)
-    return _Source(weights.label, weights.label, whole, licence, network.values())
+    found, names = (part, backbone) if len(part) > len(whole) else (whole, network)
+    unknown = len(tensors) - len(found)
+    label = weights.label
+    return _Source(label, label, found, licence, names.values(), backbone_only=names is backbone, unknown=unknown)
 
 
 def _backbone_names(model: TaskModel[Any]) -> dict[str, str]:
@@ -120,6 +122,8 @@ def _account(source: _Source, taken: list[str], widened: bool) -> str:
     account = f"took {len(taken)} of {len(source.scope)} tensors{part} from {origin}"
     if widened:
         account += "; its first layer was widened from RGB"
+    if source.unknown:
+        account += f"; {source.unknown} others in it belong to no part of this model: is it the right one?"
     return account + (f"; new: {some(left)}" if left else "")
 
 

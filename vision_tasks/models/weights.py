@@ -51,7 +51,9 @@ def resolve(weights: Path | str, model: str = "", progress: Progress | None = No
 def known_weights(model: str) -> tuple[str, ...]:
     """What `--weights` could name for `model` or its encoder: cards, the best first; `imagenet` for those of timm."""
     if model.startswith(TIMM):
-        return ("imagenet",)
+        from vision_tasks.models.timm_weights import has_weights
+
+        return ("imagenet",) if has_weights(model) else ()
     return tuple(card.name for card in weight_cards_for(model) or weight_cards_for(model.partition(":")[2]))
 
 

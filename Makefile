@@ -32,6 +32,7 @@ lint: .venv/installed  ## ruff and mypy
 bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (half an hour, on an idle machine)
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.evaluation
 
 # A torchvision is built for one torch: the pair is held together here.
 lock: .venv/installed  ## renew requirements.lock (needs uv)

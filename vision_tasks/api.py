@@ -34,6 +34,7 @@ from vision_tasks.types import Failure, Sample, Size
 PathLike = str | Path
 
 _FLAWS_SHOWN = 5
+_ALL_BANDS = "all"
 
 
 def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> Dataset[Any]:
@@ -74,27 +75,20 @@ def train(
     record = get_task(task)
     place = {"data": _kept(data)} if data else {}
     if resume is not None:
-        folder = RunFolder(Path(resume))
         _refuse_beside_resume(model=model, augment=augment, config=config, out=out, **settings)
-        chosen, all_bands = _resumed_config(record, folder, place), False
+        folder = RunFolder(Path(resume))
+        chosen = _resumed_config(record, folder, place)
     else:
-        all_bands = settings.get("bands") == "all"
-        # One band stands for all until the first image tells how many there are.
-        settings |= {"bands": (1,)} if all_bands else {}
-        chosen = resolve_config(record, model, augment, config, settings | place)
-        folder = RunFolder(Path(out) if out else next_free(Path("runs"), f"{task}-{chosen.model.replace(':', '-')}"))
-        folder.require_new()
+        chosen = _new_config(record, model, augment, config, settings | place)
+        folder = _new_folder(chosen, out)
     if not chosen.data:
         raise UserError("no data: give --data PATH")
     dataset = load_dataset(task, chosen.data, chosen.data_format)
     training, validation, remarks = train_val(dataset)
     _introduce(dataset, remarks)
-    if all_bands:
+    if settings.get("bands") == _ALL_BANDS:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
-    if chosen.bands:
-        _say_bands(chosen)
-    if chosen.weights == "none" and resume is None:
-        _mention_cards(chosen.model)
+    _mention(chosen, resume is not None)
     material = TrainingData(training, validation, dataset.classes, dataset.exclusive)
     training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
@@ -203,6 +197,25 @@ def resolve_config(
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
 
 
+def _new_config(
+    task: Task[Any],
+    model: str | None,
+    augment: str | None,
+    config: PathLike | TrainConfig | None,
+    settings: dict[str, Any],
+) -> TrainConfig:
+    # One band stands for all until the first image tells how many there are.
+    bands = {"bands": (1,)} if settings.get("bands") == _ALL_BANDS else {}
+    return resolve_config(task, model, augment, config, settings | bands)
+
+
+def _new_folder(config: TrainConfig, out: PathLike | None) -> RunFolder:
+    name = f"{config.task}-{config.model.replace(':', '-').replace('/', '-')}"
+    folder = RunFolder(Path(out) if out else next_free(Path("runs"), name))
+    folder.require_new()
+    return folder
+
+
 def _same_model(task: Task[Any], weights: str) -> str:
     """The model that the weights hold, if it is one of this task: nobody needs to name it again."""
     name = model_of(weights) if weights != "none" else ""
@@ -299,19 +312,17 @@ def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]
     say(f"wrote {', '.join(map(str, written))}")
 
 
-def _say_bands(config: TrainConfig) -> None:
-    """Values of many-band images rarely fill their number type, and what is nearly black is hard to learn from."""
-    numbers = ", ".join(map(str, config.bands))
-    if config.band_range:
+def _mention(config: TrainConfig, resumed: bool) -> None:
+    """What users may want to know, and to choose otherwise, before the first epoch."""
+    if config.bands and config.band_range:
         black, white = config.band_range
-        say(f"bands {numbers}; black is {black:g}, white {white:g}")
-    else:
-        say(f"bands {numbers}; white is the largest value of the files' number type; --band-range LOW,HIGH changes it")
-
-
-def _mention_cards(model: str) -> None:
-    """Starting from nothing is the default; that there is something to start from should be known."""
-    if known := known_weights(model):
+        say(f"bands {some(map(str, config.bands), 20)}; black is {black:g}, white {white:g}")
+    elif config.bands:
+        # Values of many-band images rarely fill their number type, and what is nearly black is hard to learn from.
+        say(f"bands {some(map(str, config.bands), 20)}; white is the largest value of the files' number type, "
+            "--band-range LOW,HIGH changes it")  # fmt: skip
+    known = known_weights(config.model) if config.weights == "none" and not resumed else ()
+    if known:
         say(f"from scratch; to start from published weights: --weights {' or '.join(known)}")
 
 
@@ -319,6 +330,8 @@ def _introduce(dataset: Dataset[Any], remarks: Sequence[str]) -> None:
     """Say what was recognised, what was decided, and what is wrong with the data."""
     splits = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
     say(f"{dataset.root}: {dataset.format}, {len(dataset.classes)} classes; {splits}")
+    if not dataset.exclusive:
+        say("images may have several labels: each class is learned and scored for itself, by sigmoid")
     for remark in remarks:
         say(remark)
     for flaw in dataset.flaws[:_FLAWS_SHOWN]:

@@ -27,6 +27,7 @@ class Policy(BaseModel):
     flip_x: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
     flip_y: float = Field(0.0, ge=0, le=1, description="probability of an upside-down flip")
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, drawn from [-rotate, rotate]")
+    quarter_turns: bool = Field(False, description="turned by 0, 90, 180 or 270 degrees, each as often: no up or down")
     shear: float = Field(0.0, ge=0, lt=90, description="degrees along each axis, drawn from [-shear, shear]")
     zoom: Range = Field((1.0, 1.0), description="factor of size about the canvas' centre")
     shift: float = Field(0.0, ge=0, le=1, description="share of the canvas side, drawn from [-shift, shift]")

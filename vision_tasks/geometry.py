@@ -40,7 +40,8 @@ def affines(
     angle: ArrayLike, zoom: ArrayLike, shear_x: ArrayLike, shear_y: ArrayLike, flip_x: ArrayLike, flip_y: ArrayLike
 ) -> NDArray[np.float64]:
     """Rotation by `angle` (radians, clockwise on screen) of a shear (tangents) of a zoom of flips, each [B]."""
-    cos, sin, one = np.cos(angle), np.sin(angle), np.ones_like(np.asarray(angle, dtype=float))
+    # Rounded, so that right angles are exact: rows stay rows, and pixels pixels.
+    cos, sin, one = np.cos(angle).round(15), np.sin(angle).round(15), np.ones_like(np.asarray(angle, dtype=float))
     rotation = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
     shear = np.stack([np.stack([one, one * shear_x], -1), np.stack([one * shear_y, one], -1)], -2)
     gain = np.stack([zoom * np.where(flip_x, -1.0, 1.0), zoom * np.where(flip_y, -1.0, 1.0)], -1)

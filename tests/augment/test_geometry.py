@@ -211,3 +211,17 @@ def test_all_steps_together_are_torchvisions_one_after_the_other(choose):
     assert (by_cpu(image, matrix)[:, inside] - theirs).abs().max() <= 1.5 / 255
     check_mask(matrix, lambda mask: TF.perspective(mask, corners, ends.tolist(), fill=IGNORE))
     check_boxes(matrix, TF.perspective(as_boxes(many_boxes()), corners, ends.tolist()))
+
+
+def test_quarter_turns_move_pixels_and_nothing_else():
+    """Against numpy's rot90, each of the four about as often as the others (binomial, 5 sigma)."""
+    size, count = (32, 32), 2000
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    planner = Planner(Policy(quarter_turns=True), size, "stretch", luck.keys(map(str, range(count))), seed=1, epochs=1)
+    matrices = [canvas[0].place(size) for canvas in planner.plan(0, np.arange(count))]
+    turns = np.array([round(angle(matrix) / 90) % 4 for matrix in matrices])
+    for turn in range(4):
+        canvas = np.zeros_like(pixels)
+        warp_into(canvas, pixels, matrices[int(np.argmax(turns == turn))])
+        assert np.array_equal(canvas, np.rot90(pixels, -turn))
+        assert abs((turns == turn).sum() - count / 4) < 5 * (count * 3 / 16) ** 0.5

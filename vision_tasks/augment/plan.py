@@ -133,9 +133,10 @@ class Planner:
         """Matrices [B,3,3] canvas px -> canvas px."""
         draws = self._draw("change", epoch, samples, 8)
         low, high = np.log(policy.zoom[0]), np.log(policy.zoom[1])
+        turns = np.floor(4 * self._draw("turn", epoch, samples, 1)[:, 0]) * policy.quarter_turns
         matrices = centred(
             affines(
-                np.radians(_around(draws[:, 0], policy.rotate)),
+                np.radians(_around(draws[:, 0], policy.rotate) + 90 * turns),
                 np.exp(_between(draws[:, 1], (low, high))),
                 np.tan(np.radians(_around(draws[:, 2], policy.shear))),
                 np.tan(np.radians(_around(draws[:, 3], policy.shear))),

@@ -51,7 +51,7 @@ def test_the_head_first_then_everything_slowly(tmp_path, capsys):
     assert {"conv1", "bn1", "layer4", "fc"} <= moved(head, load_file(run / "last.safetensors"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[1]["lr"] == pytest.approx(0.05 * lines[0]["lr"])
-    assert "all of resnet18 learns from now on" in capsys.readouterr().err
+    assert "everything learns from now on" in capsys.readouterr().err
 
 
 def test_letting_go_wakes_nothing_that_never_learned():

@@ -242,6 +242,14 @@ def test_foreign_classes_are_not_taken_by_position(tmp_path: Path) -> None:
     assert start_from(model, tmp_path / "net.pth").endswith("new: net.fc.weight, net.fc.bias")
 
 
+def test_a_file_of_another_network_is_told(tmp_path: Path) -> None:
+    """A ResNet-34 holds a whole ResNet-18, and more: what is left over says so."""
+    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "net.pth")
+    account = start_from(create_model("resnet18", CLASSES), tmp_path / "net.pth")
+    left = len(torchvision.models.resnet34().state_dict()) - len(torchvision.models.resnet18().state_dict())
+    assert f"{left} others in it belong to no part of this model" in account
+
+
 def test_a_state_dict_of_the_backbone(tmp_path: Path) -> None:
     net = resnet(10)
     torch.save(net.state_dict(), tmp_path / "net.pth")

@@ -92,7 +92,8 @@ def _foreign_source(model: TaskModel[Any], weights: Weights, tensors: State, lic
     network, backbone = network_names(model), _backbone_names(model)
     whole, part = read(network), read(backbone)
     found, names = (part, backbone) if len(part) > len(whole) else (whole, network)
-    unknown = len(tensors) - len(found)
+    # What a backbone leaves is the classifier, as it should be.
+    unknown = len(tensors) - len(found) if names is network else 0
     label = weights.label
     return _Source(label, label, found, licence, names.values(), backbone_only=names is backbone, unknown=unknown)
 

@@ -1,7 +1,7 @@
 """Named complete configurations, as functions; a variant is a call of `changed` on one of them.
 
-`vision-tasks demo` runs those of digits, on its own data (`commands/digits.py`). Times are of two CPU cores without bfloat16
-units; scores are of the test split.
+`vision-tasks demo` runs those of digits, on its own data (`commands/digits.py`). Times are of two CPU cores without
+bfloat16 units; scores are of the test split.
 """
 
 from __future__ import annotations

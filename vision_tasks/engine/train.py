@@ -286,7 +286,16 @@ class Training(Generic[T]):
             if self.is_first:
                 self.folder.write_failures(self.failures.values())
 
+    def _share_failures(self) -> None:
+        """Each process has read other files; the first one tells of all of them."""
+        if self.fabric.world_size > 1:
+            found: list[dict[str, Failure]] = [{} for _ in range(self.fabric.world_size)]
+            torch.distributed.all_gather_object(found, self.failures)
+            for failure in (failure for failures in found for failure in failures.values()):
+                self._count_failure(failure)
+
     def _finish_epoch(self) -> None:
+        self._share_failures()
         position, config = self.position, self.config
         if not position.images:
             raise nothing_readable(list(self.failures.values()))

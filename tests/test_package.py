@@ -22,12 +22,17 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     assert "vision_tasks/cards/weights/README.md" in names
     assert "vision_tasks/cards/datasets/README.md" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "datasets/", "weights/"))]
-    code = "import vision_tasks.cli, vision_tasks; print(vision_tasks.__file__); print(vision_tasks.create_model)"
+    code = (
+        "import vision_tasks.cli, vision_tasks; print(vision_tasks.__file__); print(vision_tasks.create_model)\n"
+        "from vision_tasks.cards import class_names, weight_card, weight_names\n"
+        "print(len(weight_names()), len(class_names(weight_card('resnet18_imagenet1k_v1'))))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith(str(tmp_path / "site"))
+    assert done.stdout.split()[-2:] == [str(len(list((ROOT / "weights").glob("*.toml")))), "1000"]
 
 
 def test_the_lock_has_a_hash_for_every_version_and_names_no_host():

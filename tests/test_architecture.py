@@ -20,6 +20,7 @@ FLOORS = {
         "luck",
         "config",
         "device",
+        "processes",
         "files",
         "cards",
         "archive",

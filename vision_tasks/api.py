@@ -79,7 +79,9 @@ def train(
         folder = RunFolder(Path(resume))
         chosen = _resumed_config(record, folder, place)
     else:
-        chosen = _new_config(record, model, augment, config, settings | place)
+        # One band stands for all until the first image tells how many there are.
+        stand_in = {"bands": (1,)} if settings.get("bands") == _ALL_BANDS else {}
+        chosen = resolve_config(record, model, augment, config, settings | place | stand_in)
         folder = _new_folder(chosen, out)
     if not chosen.data:
         raise UserError("no data: give --data PATH")
@@ -195,18 +197,6 @@ def resolve_config(
         settings = settings | {"weights": _kept(weights)}
     resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
     return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
-
-
-def _new_config(
-    task: Task[Any],
-    model: str | None,
-    augment: str | None,
-    config: PathLike | TrainConfig | None,
-    settings: dict[str, Any],
-) -> TrainConfig:
-    # One band stands for all until the first image tells how many there are.
-    bands = {"bands": (1,)} if settings.get("bands") == _ALL_BANDS else {}
-    return resolve_config(task, model, augment, config, settings | bands)
 
 
 def _new_folder(config: TrainConfig, out: PathLike | None) -> RunFolder:

@@ -6,7 +6,6 @@ Nothing heavy is imported here: `--help` must answer before torch could be loade
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from vision_tasks.errors import UserError
+from vision_tasks.processes import is_first_process
 
 _TASKS = {
     "classify": "Image classification: one class for a whole image.",
@@ -248,7 +248,7 @@ def _together(options: dict[str, Any], settings: dict[str, Any]) -> dict[str, An
 
 
 def _complain(message: str) -> int:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one speaks
+    if is_first_process():
         print("error: " + " ".join(message.split()), file=sys.stderr)
     return 2
 

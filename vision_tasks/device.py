@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import sys
 import time
 from typing import Literal
@@ -66,11 +65,6 @@ def fabric_for(device: torch.device, processes: int = 1) -> Fabric:
         fabric = Fabric(accelerator=device.type, devices=processes, strategy="ddp")
     fabric.launch()
     return fabric
-
-
-def is_first_process() -> bool:
-    """Whether this process speaks and writes for all that train together; known before they have met."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 def _check_processes(device: torch.device, processes: int) -> None:

@@ -13,18 +13,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tests.models.checkpoints import saved
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import load_model, save_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.types import InputSpec
-
-
-def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
-    model = create_model(name, classes)
-    for buffer in model.backbone.buffers():  # trained BatchNorm statistics travel, too
-        buffer.add_(1)
-    save_model(model, folder / file, InputSpec((64, 96), "crop"))
-    return folder / file
 
 
 def test_a_run_folder_gives_its_best_else_its_last(tmp_path: Path) -> None:

@@ -5,19 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.models.checkpoints import saved
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import load_model, save_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.transfer import start_from
 from vision_tasks.types import Bands, InputSpec
-
-
-def saved(folder: Path, name: str, classes: tuple[str, ...], file: str = "best.safetensors") -> Path:
-    model = create_model(name, classes)
-    for buffer in model.backbone.buffers():  # trained BatchNorm statistics travel, too
-        buffer.add_(1)
-    save_model(model, folder / file, InputSpec((64, 96), "crop"))
-    return folder / file
 
 
 def test_start_from_the_same_model(tmp_path: Path) -> None:

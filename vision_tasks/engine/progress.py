@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from vision_tasks.device import is_first_process
+from vision_tasks.processes import is_first_process
 
 _SECONDS_BETWEEN_LINES = 20.0
 

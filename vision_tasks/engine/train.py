@@ -234,8 +234,7 @@ class Training(Generic[T]):
         weight = part.share * fabric.world_size
         with fabric.no_backward_sync(self.module, enabled=not part.ends_step):
             fabric.backward(torch.stack(list(losses.values())).sum() * weight)
-        self._count(losses, len(images))
-        bar.advance(len(images), f"loss {sum(loss.item() for loss in losses.values()):.3f}")
+        bar.advance(len(images), f"loss {self._count(losses, len(images)):.3f}")
 
     def _move(self, done: int) -> None:
         """One step of the optimiser, the `done`-th of the training, counted from 0."""
@@ -260,8 +259,8 @@ class Training(Generic[T]):
                 ) from error
         return losses
 
-    def _count(self, losses: dict[str, Tensor], images: int) -> None:
-        """Add to the epoch's sums, over all processes."""
+    def _count(self, losses: dict[str, Tensor], images: int) -> float:
+        """Add to the epoch's sums, over all processes; the mean of this part, fetched from the device once."""
         position = self.position
         own = torch.stack([loss.detach() for loss in losses.values()]).double() * images
         sums: list[float] = self._sum_over_processes(torch.cat([own, own.new_tensor([images])])).tolist()
@@ -273,6 +272,7 @@ class Training(Generic[T]):
                 f"the loss is no longer finite in epoch {position.epoch + 1}, step {position.step + 1}; "
                 f"try a smaller --lr than {self.config.lr:g}. The last saved state is untouched"
             )
+        return sum(sums[:-1]) / max(1.0, sums[-1])
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
         total = self.fabric.all_reduce(values, reduce_op="sum")

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import ModelInfo, TaskModel
-from vision_tasks.models.linear_probe import fit_exclusive, fit_independent
 from vision_tasks.models.losses import Criterion
 from vision_tasks.models.modes import mode
 from vision_tasks.models.widen import RGB, statistics
@@ -111,6 +110,9 @@ class Classifier(TaskModel[Labels]):
     @torch.no_grad()
     def fit_head(self, features: Tensor, targets: Labels) -> None:
         """Logistic regression on standardised features: a softmax, or one regression a class if not exclusive."""
+        # Only here: scikit-learn takes longer to import than a small network to build.
+        from vision_tasks.models.linear_probe import fit_exclusive, fit_independent
+
         head = self._last_layer()
         fit = fit_exclusive if self.info.exclusive else fit_independent
         weight, bias = fit(features.double().cpu().numpy(), targets.weight.cpu().numpy())

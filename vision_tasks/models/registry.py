@@ -94,7 +94,7 @@ def _resolve(name: str) -> tuple[Entry, str, str]:
     """The entry, the full name and the encoder behind a name."""
     head, colon, encoder = name.partition(":")
     entry = MODELS.get(head)
-    if entry is None and name.startswith(_TIMM):
+    if entry is None and name.startswith(TIMM):
         entry = _timm_entry(name)
     if entry is None:
         raise unknown_name("model", head, MODELS)
@@ -115,7 +115,7 @@ def _check_classes(classes: Sequence[str]) -> None:
 def _timm_entry(name: str) -> Entry:
     from vision_tasks.models import timm_classifiers
 
-    return replace(MODELS[f"{_TIMM}NAME"], recipe=timm_classifiers.recipe(name))
+    return replace(MODELS[f"{TIMM}NAME"], recipe=timm_classifiers.recipe(name))
 
 
 def _torchvision_classifier(info: ModelInfo, encoder: str) -> TaskModel[Any]:
@@ -185,7 +185,7 @@ _CIFAR: dict[str, Any] = {
     "weight_decay": 1e-4,
 }
 
-_TIMM = "timm/"
+TIMM = "timm/"  # begins the names of all its models
 _TORCHVISION = Entry("classify", "torchvision", "BSD-3-Clause", _torchvision_classifier)
 _PLAIN = replace(_TORCHVISION, recipe=_GENTLE)  # without batch normalisation
 _CLASSIC_NET = Entry("classify", "classic", "Apache-2.0", _classic, recipe=_DIGITS, published_classes=10)
@@ -217,7 +217,7 @@ MODELS: dict[str, Entry] = {
     **{f"efficientnet_b{size}": _TORCHVISION for size in range(8)},
     **{f"efficientnet_v2_{size}": _TORCHVISION for size in "sml"},
     **{f"convnext_{size}": _TORCHVISION for size in ("tiny", "small", "base", "large")},
-    f"{_TIMM}NAME": Entry(
+    f"{TIMM}NAME": Entry(
         "classify", "timm", "Apache-2.0", _timm_classifier, note="any model of timm by its name: timm/resnet10t"
     ),
     **dict.fromkeys(("mlp", "lenet5", "mnist_cnn"), _CLASSIC_NET),

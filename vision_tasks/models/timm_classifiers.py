@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.models.classifier import Classifier
-
-PREFIX = "timm/"
+from vision_tasks.models.registry import TIMM
 
 
 def build(info: ModelInfo) -> Classifier:
@@ -49,7 +48,7 @@ def recipe(name: str) -> Mapping[str, Any]:
 
 def _known(name: str) -> str:
     """The name behind the prefix: an architecture's, or `architecture.tag` of its pretrained weights."""
-    wanted = name.removeprefix(PREFIX)
+    wanted = name.removeprefix(TIMM)
     architecture, dot, _ = wanted.partition(".")
     known = timm.list_models(f"{architecture}.*", pretrained=True) if dot else timm.list_models()
     if wanted in known:

@@ -6,12 +6,12 @@ import timm
 from torch import Tensor
 
 from vision_tasks.errors import UserError
-from vision_tasks.models.timm_classifiers import PREFIX
+from vision_tasks.models.registry import TIMM
 
 
 def has_weights(name: str) -> bool:
     """Whether timm publishes weights for `timm/NAME`."""
-    settings = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
+    settings = timm.get_pretrained_cfg(name.removeprefix(TIMM))
     return settings is not None and settings.has_weights
 
 
@@ -21,7 +21,7 @@ def pretrained(name: str) -> tuple[dict[str, Tensor], str]:
     Raises UserError for models without any, and where they can't be had, which says how to use a file that was fetched
     elsewhere.
     """
-    wanted = name.removeprefix(PREFIX)
+    wanted = name.removeprefix(TIMM)
     settings = timm.get_pretrained_cfg(wanted)
     if settings is None or not has_weights(name):
         raise UserError(f"timm has no pretrained weights for '{name}'; leave out --weights or name a file")

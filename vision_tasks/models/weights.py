@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from vision_tasks.cards import WeightCard, weight_card, weight_cards_for, weight_names
+from vision_tasks.cards import WeightCard, is_weight_name, weight_card, weight_cards_for, weight_names
 from vision_tasks.download import Checks, Progress, cache_folder, fetch
 from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.models.registry import TIMM
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl")
 RUN_FILES = ("best.safetensors", "last.safetensors")
 MEBIBYTE = 1 << 20
-TIMM = "timm/"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def resolve(weights: Path | str, model: str = "", progress: Progress | None = No
     name = str(weights)
     if name in weight_names():
         return _fetched(weight_card(name), progress)
-    if name in {card.data for card in _all_cards()}:
+    if is_weight_name(name):  # and no card of its own: the data of many
         return _best(name, model, progress)
     path = Path(weights)
     if path.exists():

@@ -91,7 +91,7 @@ def train(
     if settings.get("bands") == _ALL_BANDS:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
     _mention(chosen, resume is not None)
-    material = TrainingData(training, validation, dataset.classes, dataset.exclusive)
+    material = TrainingData(training, validation, dataset.classes, dataset.exclusive, dataset.class_ids)
     training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
     return folder.path
@@ -279,7 +279,7 @@ def _score_stored(
 ) -> dict[str, Any]:
     if record.stored is None:
         raise UserError(f"stored predictions of {record.name} can't be scored yet; give --weights")
-    stored = record.stored(predictions, dataset.classes, [sample.id for sample in samples])
+    stored = record.stored(predictions, dataset, samples)
     return score_stored(record, stored, samples, dataset.classes)
 
 

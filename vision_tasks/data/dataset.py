@@ -28,6 +28,8 @@ class Dataset(Generic[T]):
     splits: Mapping[str, tuple[Sample[T], ...]]  # by name; the one key "all" where the data has no splits
     flaws: tuple[Flaw, ...] = field(default=())
     exclusive: bool = True  # False: an image may have several of the classes at once, or none
+    class_ids: tuple[int, ...] = ()  # what the files call the classes (COCO's category ids); empty = 0, 1, 2, ...
+    image_ids: Mapping[str, int] = field(default_factory=dict)  # by sample id, where the files number their images
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class TrainingData(Generic[T]):
     val: Sequence[Sample[T]]
     classes: tuple[str, ...]
     exclusive: bool = True
+    class_ids: tuple[int, ...] = ()
 
     def limited(self, config: TrainConfig) -> TrainingData[T]:
         """With at most the configured number of training samples, drawn by keyed luck."""
@@ -422,6 +423,7 @@ def _set_up(
 def _make_model(config: TrainConfig, data: TrainingData[T], resume: bool) -> TaskModel[T]:
     channels = config.input.channels
     model: TaskModel[T] = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive)
+    model.info = replace(model.info, class_ids=data.class_ids)
     model.require_canvas(config.image_size)
     weight = balanced_weights(data.train, len(data.classes)) if config.class_weights == "auto" else None
     model.learn_by(config.loss.split("+") if config.loss else (), config.label_smoothing, weight)

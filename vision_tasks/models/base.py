@@ -33,6 +33,7 @@ class ModelInfo:
     weights_licence: str = ""  # SPDX of the weights it started from; empty = trained from scratch
     channels: int = 3  # of its images
     exclusive: bool = True  # False: an image may have several of the classes at once, or none
+    class_ids: tuple[int, ...] = ()  # what its data's files call the classes; empty = 0, 1, 2, ...
 
 
 class TaskModel(nn.Module, ABC, Generic[T]):

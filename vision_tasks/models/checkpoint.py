@@ -42,6 +42,7 @@ class ModelCard:
     exclusive: bool = True  # whether an image has exactly one of the classes
     code_licence: str = ""  # SPDX
     weights_licence: str = ""  # SPDX of the weights it started from
+    class_ids: tuple[int, ...] = ()  # what its data's files call the classes; empty = 0, 1, 2, ...
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON values of whoever saved it: scores, recipe, versions
 
 
@@ -52,7 +53,14 @@ def save_model(model: TaskModel[Any], path: Path, spec: InputSpec, extra: Mappin
     """Write `model` to `path` in one step: a reader, or a crash, finds the old file or the new one, never a part."""
     info = model.info
     card = ModelCard(
-        info.name, info.classes, spec, info.exclusive, info.code_licence, info.weights_licence, dict(extra or {})
+        info.name,
+        info.classes,
+        spec,
+        info.exclusive,
+        info.code_licence,
+        info.weights_licence,
+        info.class_ids,
+        dict(extra or {}),
     )
     header = {KEY: json.dumps({"format": FORMAT, **asdict(card)})}
     write_tensors(path, model.state_dict(), header)
@@ -119,7 +127,7 @@ def _build(card: ModelCard) -> TaskModel[Any]:
     # Initial weights are about to be replaced: drawing them must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
         model = create_model(card.name, card.classes, channels=card.input.channels, exclusive=card.exclusive)
-    model.info = replace(model.info, weights_licence=card.weights_licence)
+    model.info = replace(model.info, weights_licence=card.weights_licence, class_ids=card.class_ids)
     return model
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Generic
 
 from vision_tasks.config import TrainConfig
-from vision_tasks.data.dataset import Reader
+from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.metrics.base import Metric
-from vision_tasks.types import T
+from vision_tasks.types import Sample, T
 from vision_tasks.warp import Pixels
 
 
@@ -44,6 +44,6 @@ class Task(Generic[T]):
     record: Callable[[T, Output], list[dict[str, Any]]]  # one image's predictions as JSON, files written beside
     draw: Callable[[Pixels, T, Output], Pixels]  # one image's predictions on a copy of it
     recipe: TrainConfig  # defaults of a training
-    stored: Callable[[Path, Sequence[str], Sequence[str]], list[T]] | None = None
-    # ^ predictions of any tool: (file or folder, classes, sample ids) -> one for each id
+    stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], list[T]] | None = None
+    # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each sample
     several: Task[T] | None = None  # the record for data whose images may have several classes at once

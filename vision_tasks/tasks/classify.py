@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
+from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers import cifar_binary, csv_labels, folder_per_class, mnist_idx, oxford_pets
 from vision_tasks.data.readers.stored_labels import read_stored_labels
 from vision_tasks.metrics.classification import ClassificationMetric
 from vision_tasks.metrics.many_labels import ManyLabelMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import caption
-from vision_tasks.types import Labels
+from vision_tasks.types import Labels, Sample
 from vision_tasks.warp import Pixels
 
 _TOP = 5
@@ -39,6 +41,12 @@ def draw_many(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
     return caption(pixels, _words(record_many(prediction, output)[:_TOP]) or "no class")
 
 
+def stored(path: Path, dataset: Dataset[Labels], samples: Sequence[Sample[Labels]]) -> list[Labels]:
+    """What another tool, or `predict`, said of the samples."""
+    ids = [sample.id for sample in samples]
+    return read_stored_labels(path, dataset.classes, ids, exclusive=dataset.exclusive)
+
+
 def _best(prediction: Labels, output: Output, count: int) -> list[dict[str, Any]]:
     best = prediction.weight[0].topk(min(count, len(output.classes)))
     return [
@@ -59,7 +67,7 @@ _ONE_OF_THEM: Task[Labels] = Task(
     headline=("top1", "top5", "macro_f1"),
     record=record,
     draw=draw,
-    stored=read_stored_labels,
+    stored=stored,
     recipe=TrainConfig(
         task="classify",
         model="resnet18",
@@ -80,7 +88,6 @@ _SEVERAL = replace(
     headline=("map", "macro_f1"),
     record=record_many,
     draw=draw_many,
-    stored=partial(read_stored_labels, exclusive=False),
 )
 
 CLASSIFY = replace(_ONE_OF_THEM, several=_SEVERAL)

@@ -6,6 +6,7 @@ called as its file is. What nobody published, a checksum or a score, a card leav
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -21,6 +22,8 @@ Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
 Triple = tuple[float, float, float]  # red, green, blue
+
+_NUMBERED = re.compile(r"(\d+) (.+)")  # a line of a class list with ids: `1 person`
 
 
 class _Record(BaseModel):
@@ -144,7 +147,20 @@ def is_weight_name(name: str) -> bool:
 
 def class_names(card: WeightCard) -> tuple[str, ...]:
     """What the outputs of a weight file mean, in order."""
-    return tuple((_folder("weights") / "classes" / f"{card.classes}.txt").read_text(encoding="utf-8").splitlines())
+    return tuple(name for _, name in _class_list(card))
+
+
+def class_ids(card: WeightCard) -> tuple[int, ...]:
+    """What the files of its data call those classes (COCO's category ids); empty = 0, 1, 2, ..."""
+    return tuple(int(number) for number, _ in _class_list(card) if number)
+
+
+def _class_list(card: WeightCard) -> list[tuple[str, str]]:
+    """Number and name of each line of the list; no numbers unless all lines have one: a name may begin with digits."""
+    text = (_folder("weights") / "classes" / f"{card.classes}.txt").read_text(encoding="utf-8")
+    numbered = [_NUMBERED.fullmatch(line) for line in text.splitlines()]
+    pairs = [(match[1], match[2]) for match in numbered if match]
+    return pairs if len(pairs) == len(numbered) else [("", line) for line in text.splitlines()]
 
 
 def _card(kind: str, what: str, name: str, record: type[_Card]) -> _Card:

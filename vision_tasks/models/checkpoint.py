@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vision_tasks.cards import WeightCard, class_names, is_weight_name, weight_card, weight_names
+from vision_tasks.cards import WeightCard, class_ids, class_names, is_weight_name, weight_card, weight_names
 from vision_tasks.download import Progress
 from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_tensors
@@ -105,7 +105,8 @@ def _load_own(file: Path, card: ModelCard) -> tuple[TaskModel[Any], ModelCard]:
 def _load_published(file: Path, card: WeightCard) -> tuple[TaskModel[Any], ModelCard]:
     """The network of a card with its published tensors, and with the statistics that they were trained for."""
     spec = InputSpec(card.canvas, card.fit)
-    described = ModelCard(card.model, class_names(card), spec, True, card.code_licence, card.weights_licence)
+    licences = (card.code_licence, card.weights_licence)
+    described = ModelCard(card.model, class_names(card), spec, True, *licences, class_ids(card))
     model = _build(described)
     own = model.state_dict()
     wanted = {name: own[full] for name, full in network_names(model).items()}

@@ -230,3 +230,13 @@ def test_outside_and_beyond_the_region_every_channel_is_border():
     assert np.array_equal(canvas[:, 5:20], pixels[:, :15])
     assert (canvas[:, :5] == BORDER).all()
     assert (canvas[:, 20:] == BORDER).all()
+
+
+@pytest.mark.parametrize("tint", [None, np.array([[0.5, 0, 0, 0.25], [0, 1, 0, 0], [0, 0, 2, -0.5]], np.float32)])
+def test_an_image_that_is_its_canvas_is_copied_as_any_other_is_sampled(tint):
+    source = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    copied, sampled = np.zeros_like(source), np.zeros_like(source)
+    warp_into(copied, source, np.eye(3), colour=tint)
+    warp_into(sampled, source, np.eye(3), region=(0, 0, 9, 7), colour=tint)
+    np.testing.assert_array_equal(copied, sampled)
+    assert not np.shares_memory(copied, source)

@@ -29,6 +29,7 @@ from vision_tasks.types import Matrix, Region, Size
 
 BORDER = 114  # grey level around images, as in the YOLO family's letterbox
 _TOGETHER = (1, 3, 4)  # channels that OpenCV samples exactly: others on a grid of 1/32 px, and more than 128 not at all
+_IDENTITY = np.eye(3)
 _WIDEST_KERNEL = 4.0  # beyond this much shrinking, whole blocks are averaged first
 
 Pixels = NDArray[np.uint8]  # [H,W,C]; the first three channels are RGB, fewer are greys
@@ -49,6 +50,10 @@ def warp_into(
     `reduction` says how far a decoder has shrunk the source already, so that its own low-pass counts towards the
     antialiasing. The canvas outside the region and the image keeps its pixels.
     """
+    if region is None and source.shape == canvas.shape and np.array_equal(matrix, _IDENTITY):
+        # Small pictures are often stored at the size of the canvas; finding that out below costs more than decoding.
+        canvas[...] = source if colour is None else _recolour(source, colour)
+        return
     region = region or (0, 0, canvas.shape[1], canvas.shape[0])
     x0, y0, x1, y1 = footprint(source.shape[:2], matrix, region)
     if x0 >= x1 or y0 >= y1:

@@ -167,7 +167,23 @@ def test_an_annotation_that_cannot_be_read_is_named(tmp_path: Path, content: byt
         READER.read(tmp_path)
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "ten", ""])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_box_with_an_endless_corner_is_dropped(tmp_path: Path, value: str) -> None:
+    write_voc(tmp_path)
+    write_annotation(tmp_path / ANNOTATION, SIZE, [("b", (1, 2, 3, 4)), ("a", (float(value), 10, 20, 30))])
+    found, flaws = one(tmp_path)
+    assert found == [("b", (1, 2, 3, 4))]
+    assert flaws == [f"a box ({value}, 11, 20, 30) has a corner that is no finite number: dropped"]
+
+
+def test_a_box_that_is_listed_twice_is_kept_once(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    a, b = ("a", (10, 10, 20, 30)), ("b", (10, 10, 20, 30))
+    write_annotation(tmp_path / ANNOTATION, SIZE, [a, b, a])
+    assert one(tmp_path) == ([a, b], ["a box (11, 11, 20, 30) is listed twice: kept once"])
+
+
+@pytest.mark.parametrize("value", ["ten", ""])
 def test_a_corner_that_is_no_number_is_an_error(tmp_path: Path, value: str) -> None:
     write_voc(tmp_path)
     path = tmp_path / ANNOTATION

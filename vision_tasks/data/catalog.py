@@ -97,7 +97,8 @@ def _is_whole(dataset: Dataset[T]) -> bool:
 def train_val(dataset: Dataset[T], seed: int = 0) -> tuple[tuple[Sample[T], ...], tuple[Sample[T], ...], list[str]]:
     """What to train on, what to validate on, and what the user must be told about where they come from.
 
-    Raises UserError if there is nothing to train or to validate on.
+    Raises UserError if there is nothing to train or to validate on, and where nothing is annotated in what is trained
+    on: a model that learns from empty images alone has a fine loss and finds nothing.
     """
     splits, said = complete_splits(dataset, seed)
     name = _training_split(splits)
@@ -106,7 +107,18 @@ def train_val(dataset: Dataset[T], seed: int = 0) -> tuple[tuple[Sample[T], ...]
     for part in (name, "val"):
         if not splits[part]:
             raise UserError(f"{dataset.root}: split '{part}' has no images, so nothing can be trained")
+    if dataset.negatives.issuperset(sample.id for sample in splits[name]):
+        raise _nothing_annotated(dataset, name, len(splits[name]))
     return splits[name], splits["val"], said
+
+
+def _nothing_annotated(dataset: Dataset[T], split: str, count: int) -> UserError:
+    flaws = dataset.flaws
+    found = f"; the first of {len(flaws)} flaws: {flaws[0].path}: {flaws[0].what}" if flaws else ""
+    return UserError(
+        f"{dataset.root}: nothing usable is annotated in the {count} images of '{split}', so nothing can be "
+        f"learned; mend the annotations{found}"
+    )
 
 
 def complete_splits(dataset: Dataset[T], seed: int = 0) -> tuple[Splits[T], list[str]]:

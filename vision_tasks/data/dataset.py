@@ -30,6 +30,7 @@ class Dataset(Generic[T]):
     exclusive: bool = True  # False: an image may have several of the classes at once, or none
     class_ids: tuple[int, ...] = ()  # what the files call the classes (COCO's category ids); empty = 0, 1, 2, ...
     image_ids: Mapping[str, int] = field(default_factory=dict)  # by sample id, where the files number their images
+    negatives: frozenset[str] = frozenset()  # ids of samples that show nothing of any class, where reading tells
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 - Corners in the files are 1-based and inclusive: `xmin, ymin, xmax, ymax` becomes xyxy `xmin - 1, ymin - 1, xmax, ymax`
   in pixel edges (VOC2012 development kit, section 3.3).
-- Boxes without an area in the file (`xmax <= xmin` or `ymax <= ymin`) and boxes wholly outside the image are dropped,
-  boxes partly outside are clipped; each is named as a flaw.
+- Boxes are checked as in every format (`checked_boxes`). Here `xmax <= xmin` or `ymax <= ymin` in the file has no area,
+  although one pixel would be left of an inclusive corner: it is what annotators make by a click without a drag.
 - `difficult` objects stay ordinary boxes. VOC's own scoring leaves them out, COCO's knows no such thing: a COCO crowd
   may be matched many times and by parts, which is right for a group and wrong for one object. Their number is a flaw.
 - An annotation for another size than its image's is an error when its truth is asked for: its boxes can't be trusted.
@@ -15,31 +15,25 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import files, images_by_stem, in_order, split_name
+from vision_tasks.data.readers.checked_boxes import BoxList, CheckedBoxes, Edges, pixel_truth, size_of
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample, Size
 
-Corners = tuple[float, float, float, float]
 Lists = dict[str, list[str]]  # split -> names without extension
 
 
 @dataclass(frozen=True)
 class _Object:
     name: str
-    corners: Corners  # as in the file
+    corners: Edges  # as in the file
     difficult: bool
 
 
@@ -63,23 +57,20 @@ def _read(root: Path) -> Dataset[Boxes]:
     if not classes:
         raise UserError(f"{root / 'Annotations'}: no annotation holds an object; there is nothing to learn or score")
     samples: dict[str, Sample[Boxes]] = {}
+    negatives = set()
     for name, annotation in parsed.items():
         path = root / "JPEGImages" / images[name]
-        xyxy, label, found = _boxes(annotation, path, classes)
+        boxes, found = _boxes(annotation, path, classes)
         flaws += found
-        samples[name] = Sample(f"JPEGImages/{images[name]}", path, partial(_truth, annotation, xyxy, label))
+        truth = partial(pixel_truth, boxes, str(annotation.path), annotation.size)
+        samples[name] = Sample(f"JPEGImages/{images[name]}", path, truth)
+        if not len(boxes.label):
+            negatives.add(samples[name].id)
     difficult = sum(item.difficult for annotation in parsed.values() for item in annotation.objects)
     if difficult:
         flaws.append(Flaw(root, f"{difficult} objects are marked difficult: kept as ordinary boxes"))
     splits = {split: tuple(samples[name] for name in names) for split, names in lists.items()}
-    return Dataset(root, READER.format, classes, splits, tuple(flaws))
-
-
-def _truth(annotation: _Annotation, xyxy: NDArray[np.float32], label: NDArray[np.int64], size: Size | None) -> Boxes:
-    if size and annotation.size and annotation.size != size:
-        said, seen = (f"{width}x{height}" for height, width in (annotation.size, size))
-        raise UserError(f"{annotation.path}: is for an image of {said}, but the image is {seen}; mend one of them")
-    return Boxes.single(torch.from_numpy(xyxy.copy()), torch.from_numpy(label.copy()))
+    return Dataset(root, READER.format, classes, splits, tuple(flaws), negatives=frozenset(negatives))
 
 
 def _splits(root: Path, images: Mapping[str, str], annotations: Mapping[str, str]) -> tuple[Lists, list[Flaw]]:
@@ -173,8 +164,6 @@ def _object(item: ET.Element) -> _Object:
     if box is None:
         raise ValueError("an object has no bndbox")
     x0, y0, x1, y1 = (float(_text(box, corner)) for corner in ("xmin", "ymin", "xmax", "ymax"))
-    if not all(map(math.isfinite, (x0, y0, x1, y1))):
-        raise ValueError("a corner isn't finite")
     return _Object(_text(item, "name"), (x0, y0, x1, y1), item.findtext("difficult", "0").strip() == "1")
 
 
@@ -185,43 +174,20 @@ def _text(element: ET.Element, tag: str) -> str:
     return text
 
 
-def _boxes(
-    annotation: _Annotation, image: Path, classes: tuple[str, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.int64], list[Flaw]]:
-    """xyxy [N,4] in pixel edges, label [N], and what was dropped or clipped."""
-    height, width = annotation.size or _size(image)
-    xyxy, label, flaws = [], [], []
+def _boxes(annotation: _Annotation, image: Path, classes: tuple[str, ...]) -> tuple[CheckedBoxes, list[Flaw]]:
+    """The usable boxes, and what was dropped or clipped."""
+    boxes, flaws = BoxList.in_pixels(annotation.size or size_of(image)), []
     for item in annotation.objects:
-        box, problem = _pixel_edges(item.corners, width, height)
-        if problem:
+        if problem := boxes.add(_pixel_edges(item.corners), classes.index(item.name)):
             named = ", ".join(f"{value:g}" for value in item.corners)
             flaws.append(Flaw(annotation.path, f"{item.name} box ({named}) {problem}"))
-        if box:
-            xyxy.append(box)
-            label.append(classes.index(item.name))
-    return np.array(xyxy, dtype=np.float32).reshape(-1, 4), np.array(label, dtype=np.int64), flaws
+    return boxes.checked(), flaws
 
 
-def _pixel_edges(corners: Corners, width: int, height: int) -> tuple[Corners | None, str]:
-    """The box in pixel edges, or None if nothing is left of it, and what is wrong with it."""
+def _pixel_edges(corners: Edges) -> Edges:
+    """xyxy in pixel edges; what has no area in the file has none here."""
     x0, y0, x1, y1 = corners
-    if x1 <= x0 or y1 <= y0:
-        return None, "has no area: dropped"
-    edges = (x0 - 1, y0 - 1, x1, y1)
-    clipped = (max(edges[0], 0), max(edges[1], 0), min(edges[2], width), min(edges[3], height))
-    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
-        return None, f"lies outside the image of {width}x{height}: dropped"
-    return clipped, "" if clipped == edges else f"reaches outside the image of {width}x{height}: clipped"
-
-
-def _size(image: Path) -> Size:
-    try:
-        with Image.open(image) as opened:
-            width, height = opened.size
-            turned = opened.getexif().get(0x0112, 1) >= 5
-    except OSError as error:
-        raise UserError(f"{image}: can't be opened, and its annotation doesn't give its size: {error}") from error
-    return (width, height) if turned else (height, width)
+    return x0 - (x1 > x0), y0 - (y1 > y0), x1, y1
 
 
 READER: Reader[Boxes] = Reader(

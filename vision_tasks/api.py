@@ -152,23 +152,26 @@ def predict(
     device: str = "auto",
     precision: str = "fp32",
 ) -> inference.Summary:
-    """Run a checkpoint over files, folders and globs; see `engine/predict.py` for what is written into `out`."""
+    """Run a checkpoint over files, folders and globs, and write `formats` of the task into `out`.
+
+    `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
+    image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
+    Raises UserError.
+    """
     record = get_task(task)
     _require_positive(batch_size=batch_size, max_detections=max_detections)
-    formats = [formats] if isinstance(formats, str) else formats
-    for name in formats:
-        if name not in inference.FORMATS:
-            raise unknown_name("format", name, inference.FORMATS)
+    chosen = _formats(record, formats)
     model, card = _load(record, weights, device, precision)
     record = _suited(record, card.exclusive)
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
-    settings = inference.Settings(tuple(formats), Report(conf, max_detections), batch_size)
-    summary = inference.predict(model, record, found, card.classes, card.input, folder, settings)
+    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size)
+    summary = inference.predict(model, record, found, card.input, folder, settings)
+    written = [name for each in chosen for name in record.formats[each].writes]
     say(
         f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
-        f"skipped; wrote {folder / 'predictions.jsonl'}"
+        f"skipped; wrote {', '.join(written)} into {folder}"
     )
     if summary.failed:
         say(f"unreadable files are listed in {folder / 'failures.jsonl'}")
@@ -281,6 +284,15 @@ def _score_stored(
         raise UserError(f"stored predictions of {record.name} can't be scored yet; give --weights")
     stored = record.stored(predictions, dataset, samples)
     return score_stored(record, stored, samples, dataset.classes)
+
+
+def _formats(record: Task[Any], named: str | Sequence[str]) -> tuple[str, ...]:
+    """What is written: the formats that were asked for and those that always are, in the task's order."""
+    names = [name.strip() for name in named.split(",")] if isinstance(named, str) else named
+    for name in names:
+        if name not in record.formats:
+            raise unknown_name(f"format of {record.name}", name, record.formats)
+    return tuple(name for name in record.formats if name in names or name in record.always)
 
 
 def _suited(record: Task[Any], exclusive: bool) -> Task[Any]:

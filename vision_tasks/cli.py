@@ -23,6 +23,7 @@ _TASKS = {
 }
 
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
+_FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
 _WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
 Data = Annotated[str, typer.Option(help=_DATA_HELP)]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
@@ -103,7 +104,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         weights: Weights,
         source: Annotated[list[str], typer.Option(help="File, folder or glob; can be given more than once.")],
         out: Annotated[str, typer.Option(help="Folder to write into.")],
-        formats: Annotated[str, typer.Option("--format", help="jsonl, drawings.")] = "jsonl,drawings",
+        formats: Annotated[str, typer.Option("--format", help=_FORMATS_HELP)] = "jsonl,drawings",
         conf: Annotated[
             float, typer.Option(min=0, max=1, help="Boxes, or several labels, below it are not reported.")
         ] = 0.25,
@@ -116,8 +117,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
         from vision_tasks import api
 
-        chosen = [name.strip() for name in formats.split(",")]
-        summary = api.predict(task, weights=weights, source=source, out=out, formats=chosen, conf=conf,
+        summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
                               precision=precision)  # fmt: skip
         if (strict and summary.failed) or not summary.predicted:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Never, TextIO
+from typing import Generic, Never
 
 import numpy as np
-from PIL import Image
 
 from vision_tasks.data.decode import DecodeError, read_image
 from vision_tasks.data.loader import Loader
@@ -18,16 +19,20 @@ from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pi
 from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
-from vision_tasks.tasks.base import Output, Report, Task
-from vision_tasks.types import Bands, Batch, Failure, ImageInfo, InputSpec, Sample, Size, T
+from vision_tasks.tasks.base import Output, Predicted, Report, Task, Write
+from vision_tasks.types import Bands, Failure, ImageInfo, InputSpec, Sample, Size, T
 from vision_tasks.warp import Pixels, warp_into
+
+FORMATS = ("jsonl", "drawings")  # what is written where nothing else is asked for
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is reported of the predictions."""
+    """What is written of the predictions."""
 
-    formats: tuple[str, ...]  # of FORMATS; predictions.jsonl is always written
+    formats: tuple[str, ...]  # of the task's
     report: Report
     batch_size: int
 
@@ -41,83 +46,73 @@ class Summary:
     skipped: int
 
 
-FORMATS = ("jsonl", "drawings")
-
-
 def predict(
-    model: Inference[T],
-    task: Task[T],
-    found: Found,
-    classes: Sequence[str],
-    spec: InputSpec,
-    out: Path,
-    settings: Settings,
+    model: Inference[T], task: Task[T], found: Found, spec: InputSpec, out: Path, settings: Settings
 ) -> Summary:
-    """Write `predictions.jsonl` and `failures.jsonl` (and drawings) for all images into the folder `out`."""
+    """Write the predictions for all images in the chosen formats, and `failures.jsonl`, into the folder `out`."""
     samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in found.images]
     plans = fitted_plans(len(samples), spec, settings.batch_size)
     loader = Loader(
         samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
     )
-    writer = _Writer(task, tuple(classes), out, settings, spec.bands)
+    info = model.model.info
+    output = Output(out, [sample.id for sample in samples], info.classes, info.class_ids, settings.report)
     predicted = failed = 0
     with (
-        (out / "predictions.jsonl").open("w", encoding="utf-8", errors="surrogateescape") as lines,
-        (out / "failures.jsonl").open("w", encoding="utf-8", errors="surrogateescape") as failures,
+        _opened(task, output, settings.formats) as writes,
+        (out / "failures.jsonl").open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
         progress("predicting", len(samples)) as bar,
     ):
+        writer = _Writer(task, output, writes, spec.bands)
         for batch in loader:
-            unwritten = (
-                writer.write_all(in_original_pixels(model(batch.images), batch), batch, lines) if batch.info else []
-            )
-            for failure in (*batch.failures, *unwritten):
+            results = in_original_pixels(model(batch.images), batch) if batch.info else iter(())
+            tried = [writer.write(each, result) for each, result in zip(batch.info, results, strict=True)]
+            unread = [*batch.failures, *(failure for failure in tried if failure)]
+            for failure in unread:
                 failures.write(dumps({"image": failure.id, "reason": failure.reason}) + "\n")
-            predicted += len(batch) - len(unwritten)
-            failed += len(batch.failures) + len(unwritten)
+            predicted += tried.count(None)
+            failed += len(unread)
             bar.advance(len(batch) + len(batch.failures))
     return Summary(predicted, failed, found.skipped)
 
 
+@contextmanager
+def _opened(task: Task[T], output: Output, formats: Sequence[str]) -> Iterator[list[Write[T]]]:
+    """What writes an image, by format. The last that is opened is the first to be closed: see `Task.formats`."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(task.formats[name].open(output)) for name in formats]
+
+
 @dataclass(frozen=True)
-class _Writer:
-    task: Task[Any]
-    classes: tuple[str, ...]
-    out: Path
-    settings: Settings
+class _Writer(Generic[T]):
+    task: Task[T]
+    output: Output
+    writes: Sequence[Write[T]]
     bands: Bands | None
 
-    def write_all(self, predictions: Iterable[Any], batch: Batch[Any], lines: TextIO) -> list[Failure]:
-        """A line and files for each image; the images for which that failed, and why."""
-        tried = (self._try(info, result, lines) for info, result in zip(batch.info, predictions, strict=True))
-        return [failure for failure in tried if failure is not None]
-
-    def _try(self, info: ImageInfo, prediction: Any, lines: TextIO) -> Failure | None:
+    def write(self, info: ImageInfo, prediction: T) -> Failure | None:
         """A file that has vanished meanwhile, or beside which nothing can be written, must not end the run."""
         try:
-            self._write(info, prediction, lines)
+            image = self._predicted(info, prediction)
+            for write in self.writes:
+                write(image)
         except DecodeError as error:
             return Failure(info.id, info.path, str(error))
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in _FULL:
                 raise
             return Failure(info.id, info.path, error.strerror or str(error))
         return None
 
-    def _write(self, info: ImageInfo, prediction: Any, lines: TextIO) -> None:
-        output = Output(self.out, info.id, self.classes, self.settings.report)
-        row = {
-            "image": info.id,
-            "width": info.size[1],
-            "height": info.size[0],
-            "sha256": hashlib.sha256(info.path.read_bytes()).hexdigest(),
-            "predictions": self.task.record(prediction, output),
-        }
-        if "drawings" in self.settings.formats:
-            drawn = self.task.draw(_upright(info, self.bands), prediction, output)
-            path = self.out / "drawings" / f"{info.id}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(drawn).save(path, compress_level=3)
-        lines.write(dumps(row) + "\n")
+    def _predicted(self, info: ImageInfo, prediction: T) -> Predicted[T]:
+        return Predicted(
+            image=info.id,
+            size=info.size,
+            sha256=hashlib.sha256(info.path.read_bytes()).hexdigest(),
+            pixels=partial(_upright, info, self.bands),
+            prediction=prediction,
+            rows=self.task.record(prediction, info.id, self.output),
+        )
 
 
 def _upright(info: ImageInfo, bands: Bands | None) -> Pixels:

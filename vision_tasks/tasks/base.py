@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -10,7 +11,7 @@ from typing import Any, Generic
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.metrics.base import Metric
-from vision_tasks.types import Sample, T
+from vision_tasks.types import Sample, Size, T
 from vision_tasks.warp import Pixels
 
 
@@ -24,12 +25,36 @@ class Report:
 
 @dataclass(frozen=True)
 class Output:
-    """Where and how the predictions of one image are written."""
+    """Where and how the predictions of many images are written."""
 
-    folder: Path  # of the whole prediction
-    image: str  # the image's path relative to its source; unique, so that files can be named after it
+    folder: Path
+    images: Sequence[str]  # paths of all images, relative to their source; unique, so that files are named after them
     classes: tuple[str, ...]
+    class_ids: tuple[int, ...]  # what the files of the training data called the classes
     report: Report
+
+
+@dataclass(frozen=True)
+class Predicted(Generic[T]):
+    """One image and what is written of it."""
+
+    image: str  # one of `Output.images`
+    size: Size
+    sha256: str  # of the file
+    pixels: Callable[[], Pixels]  # decodes the whole original, upright; raises DecodeError
+    prediction: T  # in original pixels
+    rows: list[dict[str, Any]]  # what is reported of it, as JSON
+
+
+Write = Callable[[Predicted[T]], None]  # raises OSError for a file that can't be written
+
+
+@dataclass(frozen=True)
+class Format(Generic[T]):
+    """One way to write predictions: opened once, given one image after the other, closed also after Ctrl-C."""
+
+    writes: tuple[str, ...]  # files, and folders with a slash, in the folder of the output
+    open: Callable[[Output], AbstractContextManager[Write[T]]]
 
 
 @dataclass(frozen=True)
@@ -41,9 +66,10 @@ class Task(Generic[T]):
     metric: Callable[[Sequence[str]], Metric[T]]
     score: str  # the metric's key that chooses the best checkpoint; larger is better
     headline: tuple[str, ...]  # the metric's keys that people are shown
-    record: Callable[[T, Output], list[dict[str, Any]]]  # one image's predictions as JSON, files written beside
-    draw: Callable[[Pixels, T, Output], Pixels]  # one image's predictions on a copy of it
+    record: Callable[[T, str, Output], list[dict[str, Any]]]  # (prediction, its image) -> what is reported, as JSON
+    formats: Mapping[str, Format[T]]  # each image is written in their order; the last, the lines, says that it was
     recipe: TrainConfig  # defaults of a training
     stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], list[T]] | None = None
     # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each sample
+    always: tuple[str, ...] = ("jsonl",)  # formats that are written unasked: those that `stored` reads
     several: Task[T] | None = None  # the record for data whose images may have several classes at once

@@ -13,38 +13,45 @@ from vision_tasks.data.readers import cifar_binary, csv_labels, folder_per_class
 from vision_tasks.data.readers.stored_labels import read_stored_labels
 from vision_tasks.metrics.classification import ClassificationMetric
 from vision_tasks.metrics.many_labels import ManyLabelMetric
-from vision_tasks.tasks.base import Output, Task
+from vision_tasks.tasks.base import Format, Output, Task
 from vision_tasks.tasks.drawing import caption
+from vision_tasks.tasks.outputs.csv_table import csv_table
+from vision_tasks.tasks.outputs.drawings import Draw, drawings
+from vision_tasks.tasks.outputs.jsonl import JSONL
 from vision_tasks.types import Labels, Sample
 from vision_tasks.warp import Pixels
 
 _TOP = 5
 
 
-def record(prediction: Labels, output: Output) -> list[dict[str, Any]]:
+def record(prediction: Labels, image: str, output: Output) -> list[dict[str, Any]]:
     """The most probable classes, best first."""
     return _best(prediction, output, _TOP)
 
 
 def draw(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
     """The image with its class and probability on a bar below it."""
-    return caption(pixels, _words(record(prediction, output)[:1]))
+    return caption(pixels, _words(_best(prediction, output, 1)))
 
 
-def record_many(prediction: Labels, output: Output) -> list[dict[str, Any]]:
+def record_many(prediction: Labels, image: str, output: Output) -> list[dict[str, Any]]:
     """All classes above the confidence threshold, best first."""
-    return [row for row in _best(prediction, output, len(output.classes)) if row["score"] >= output.report.confidence]
+    return _confident(prediction, output)
 
 
 def draw_many(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
     """The image with its classes and their probabilities on a bar below it."""
-    return caption(pixels, _words(record_many(prediction, output)[:_TOP]) or "no class")
+    return caption(pixels, _words(_confident(prediction, output)[:_TOP]) or ["no class"])
 
 
 def stored(path: Path, dataset: Dataset[Labels], samples: Sequence[Sample[Labels]]) -> list[Labels]:
     """What another tool, or `predict`, said of the samples."""
     ids = [sample.id for sample in samples]
     return read_stored_labels(path, dataset.classes, ids, exclusive=dataset.exclusive)
+
+
+def _confident(prediction: Labels, output: Output) -> list[dict[str, Any]]:
+    return [row for row in _best(prediction, output, len(output.classes)) if row["score"] >= output.report.confidence]
 
 
 def _best(prediction: Labels, output: Output, count: int) -> list[dict[str, Any]]:
@@ -55,8 +62,12 @@ def _best(prediction: Labels, output: Output, count: int) -> list[dict[str, Any]
     ]
 
 
-def _words(rows: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{row['label']} {row['score']:.2f}" for row in rows)
+def _words(rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{row['label']} {row['score']:.2f}" for row in rows]
+
+
+def _formats(drawn: Draw[Labels]) -> dict[str, Format[Labels]]:
+    return {"drawings": drawings(drawn), "csv": csv_table(), "jsonl": JSONL}
 
 
 _ONE_OF_THEM: Task[Labels] = Task(
@@ -66,7 +77,7 @@ _ONE_OF_THEM: Task[Labels] = Task(
     score="top1",
     headline=("top1", "top5", "macro_f1"),
     record=record,
-    draw=draw,
+    formats=_formats(draw),
     stored=stored,
     recipe=TrainConfig(
         task="classify",
@@ -87,7 +98,7 @@ _SEVERAL = replace(
     score="map",
     headline=("map", "macro_f1"),
     record=record_many,
-    draw=draw_many,
+    formats=_formats(draw_many),
 )
 
 CLASSIFY = replace(_ONE_OF_THEM, several=_SEVERAL)

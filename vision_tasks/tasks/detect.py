@@ -9,11 +9,16 @@ from vision_tasks.data.readers import pascal_voc
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import boxes_on
+from vision_tasks.tasks.outputs.coco import COCO
+from vision_tasks.tasks.outputs.csv_table import csv_table
+from vision_tasks.tasks.outputs.drawings import drawings
+from vision_tasks.tasks.outputs.jsonl import JSONL
+from vision_tasks.tasks.outputs.yolo import YOLO
 from vision_tasks.types import Boxes
 from vision_tasks.warp import Pixels
 
 
-def record(prediction: Boxes, output: Output) -> list[dict[str, Any]]:
+def record(prediction: Boxes, image: str, output: Output) -> list[dict[str, Any]]:
     """The boxes above the confidence threshold in original pixels, best first."""
     return [
         {"label": output.classes[label], "score": round(score, 6), "box": [round(edge, 3) for edge in box]}
@@ -45,7 +50,7 @@ DETECT: Task[Boxes] = Task(
     score="map",
     headline=("map", "map_50", "map_75"),
     record=record,
-    draw=draw,
+    formats={"drawings": drawings(draw), "yolo": YOLO, "csv": csv_table(boxes=True), "coco": COCO, "jsonl": JSONL},
     recipe=TrainConfig(
         task="detect",
         model="yolo11n",
@@ -59,7 +64,8 @@ DETECT: Task[Boxes] = Task(
             saturation=0.5,
             hue=0.015,
             mosaic=1.0,
-            mosaic_off=10,
+            mixup_alpha=32.0,
+            mix_off=10,
         ),
         epochs=100,
         batch_size=16,

@@ -59,14 +59,14 @@ def mask_on(pixels: Pixels, index: NDArray[np.uint8], classes: Sequence[str]) ->
     return np.asarray(picture)
 
 
-def caption(pixels: Pixels, text: str) -> Pixels:
-    """The image above a bar with `text`."""
+def caption(pixels: Pixels, texts: Sequence[str]) -> Pixels:
+    """The image above a bar with `texts`."""
     picture = _enlarge(pixels, _enlargement(pixels))
     font = _font(picture.size)
     bar = _text_height(font) + 8
     page = Image.new("RGB", (picture.width, picture.height + bar), (24, 24, 24))
     page.paste(picture, (0, 0))
-    ImageDraw.Draw(page).text((6, picture.height + 3), text, fill=(255, 255, 255), font=font)
+    ImageDraw.Draw(page).text((6, picture.height + 3), ", ".join(texts), fill=(255, 255, 255), font=font)
     return np.asarray(page)
 
 

@@ -8,19 +8,19 @@ from vision_tasks.config import Policy, TrainConfig
 from vision_tasks.data.readers import mask_pairs
 from vision_tasks.metrics.segmentation import SegmentationMetric
 from vision_tasks.tasks.base import Output, Task
-from vision_tasks.tasks.drawing import mask_on, save_mask
+from vision_tasks.tasks.drawing import mask_on
+from vision_tasks.tasks.outputs.drawings import drawings
+from vision_tasks.tasks.outputs.jsonl import JSONL
+from vision_tasks.tasks.outputs.masks import MASKS, mask_name
 from vision_tasks.types import Masks
 from vision_tasks.warp import Pixels
 
 
-def record(prediction: Masks, output: Output) -> list[dict[str, Any]]:
-    """A class-index PNG in the original's size, and the pixels of each class in it."""
-    index = prediction.index[0]
-    counts = index.flatten().long().bincount(minlength=len(output.classes)).tolist()
-    name = f"masks/{output.image}.png"
-    save_mask(output.folder / name, index.numpy(), len(output.classes))
+def record(prediction: Masks, image: str, output: Output) -> list[dict[str, Any]]:
+    """The file of the mask, and the pixels of each class in it."""
+    counts = prediction.index.flatten().long().bincount(minlength=len(output.classes)).tolist()
     area = {label: count for label, count in zip(output.classes, counts, strict=False) if count}
-    return [{"mask": name, "area": area}]
+    return [{"mask": mask_name(image), "area": area}]
 
 
 def draw(pixels: Pixels, prediction: Masks, output: Output) -> Pixels:
@@ -35,7 +35,8 @@ SEGMENT: Task[Masks] = Task(
     score="miou",
     headline=("miou", "dice", "pixel_accuracy"),
     record=record,
-    draw=draw,
+    formats={"drawings": drawings(draw), "masks": MASKS, "jsonl": JSONL},
+    always=("masks", "jsonl"),
     recipe=TrainConfig(
         task="segment",
         model="unet:resnet34",

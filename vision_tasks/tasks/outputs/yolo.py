@@ -1,0 +1,65 @@
+"""YOLO text: a file of rows `class cx cy w h score` for each image, in shares of its width and height.
+
+    labels/<path of the image without its suffix>.txt   empty where nothing is reported
+    data.yaml, classes.txt                              the names of the classes 0, 1, 2, ... in the order of the model
+
+With the images beside it, in `images/`, the folder is a YOLO data set (https://docs.ultralytics.com/datasets/detect/).
+An image that shares its path without suffix with another keeps the suffix: `labels/a.jpg.txt`, `labels/a.png.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vision_tasks.files import write_text
+from vision_tasks.tasks.base import Format, Output, Predicted, Write
+from vision_tasks.types import Size
+
+
+@contextmanager
+def _open(output: Output) -> Iterator[Write[Any]]:
+    _write_classes(output.folder, output.classes)
+    shared = shared_stems(output.images)
+    numbers = {name: number for number, name in enumerate(output.classes)}
+
+    def write(image: Predicted[Any]) -> None:
+        stem = _stem(image.image)
+        path = output.folder / "labels" / f"{image.image if stem in shared else stem}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(_line(numbers[row["label"]], row, image.size) for row in image.rows), encoding="ascii")
+
+    yield write
+
+
+YOLO: Format[Any] = Format(("labels/", "data.yaml", "classes.txt"), _open)
+
+
+def shared_stems(images: Sequence[str]) -> frozenset[str]:
+    """Paths without suffix that don't tell which of `images` is meant, as they belong to several or are one's path."""
+    counts = Counter(_stem(image) for image in images)
+    counts.update(image for image in images if _stem(image) != image)
+    return frozenset(stem for stem, number in counts.items() if number > 1)
+
+
+def _stem(image: str) -> str:
+    return os.path.splitext(image)[0]  # noqa: PTH122  # pathlib makes "." of "..jpg"
+
+
+def _line(number: int, row: dict[str, Any], size: Size) -> str:
+    height, width = size
+    x0, y0, x1, y1 = row["box"]
+    shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    return f"{number} {' '.join(f'{share:.7f}' for share in shares)} {row['score']:.6f}\n"
+
+
+def _write_classes(folder: Path, classes: Sequence[str]) -> None:
+    # A JSON string is a YAML string, whatever is in it.
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
+    write_text(folder / "data.yaml", f"path: .\ntrain: images\nval: images\nnc: {len(classes)}\nnames:\n{names}")
+    write_text(folder / "classes.txt", "".join(f"{name}\n" for name in classes))

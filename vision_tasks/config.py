@@ -39,7 +39,19 @@ class Policy(BaseModel):
     erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is painted over")
     erase_area: Range = Field((0.02, 0.33), description="share of the canvas that such a rectangle takes")
     mosaic: float = Field(0.0, ge=0, le=1, description="probability that four images share a canvas")
-    mosaic_off: int = Field(0, ge=0, description="epochs at the end that are trained without mosaic")
+    copy_paste: float = Field(0.0, ge=0, le=1, description="probability that another image's objects are pasted")
+    cutmix: float = Field(0.0, ge=0, le=1, description="probability that a rectangle comes from another image")
+    mixup: float = Field(0.0, ge=0, le=1, description="probability that another image is blended in")
+    mixup_alpha: float = Field(0.2, gt=0, description="of Beta(alpha, alpha), which draws that image's share")
+    mix_off: int = Field(0, ge=0, description="epochs at the end in which no image meets another")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        """Runs of earlier versions called `mix_off` `mosaic_off`, as mosaic was all there was to end."""
+        if not isinstance(values, dict) or "mosaic_off" not in values:
+            return values
+        return {"mix_off" if name == "mosaic_off" else name: value for name, value in values.items()}
 
     @field_validator("crop_area", "erase_area")
     @classmethod
@@ -62,7 +74,9 @@ class Policy(BaseModel):
 
     def at(self, epoch: int, epochs: int) -> Policy:
         """The policy of one epoch of a training of `epochs`."""
-        return self.model_copy(update={"mosaic": 0.0}) if epoch >= epochs - self.mosaic_off else self
+        if epoch < epochs - self.mix_off:
+            return self
+        return self.model_copy(update={"mosaic": 0.0, "copy_paste": 0.0, "cutmix": 0.0, "mixup": 0.0})
 
 
 class TrainConfig(BaseModel):
@@ -95,6 +109,9 @@ class TrainConfig(BaseModel):
     class_weights: Literal["none", "auto"] = Field("none", description="auto: rare classes count more in the loss")
 
     max_images: int | None = Field(None, gt=0, description="train on so many images only, drawn by keyed luck")
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle", description="shuffle: each image once an epoch; balanced: those of rare classes more often"
+    )
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added up before a step")

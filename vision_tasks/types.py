@@ -46,6 +46,9 @@ class Targets(Protocol):
     def blank(self, size: Size) -> Self:
         """The same kind of target on empty canvases of `size`: what mosaic pastes onto."""
 
+    def regions(self) -> list[Region]:
+        """The rectangles of one image's single objects (B = 1), for pasting elsewhere; empty where none are known."""
+
     def counts(self, num_classes: int) -> Tensor:
         """How much of each class there is, float32 [K]: images, boxes or pixels."""
 
@@ -101,6 +104,9 @@ class Labels:
     def blank(self, size: Size) -> Labels:
         return Labels(torch.zeros_like(self.weight))
 
+    def regions(self) -> list[Region]:
+        return []
+
     def counts(self, num_classes: int) -> Tensor:
         return self.weight.sum(dim=0)
 
@@ -148,8 +154,10 @@ class Boxes:
         return self._uncovered(rectangle)._join(other._clip(other.xyxy, rectangle))
 
     def blend(self, other: Boxes, amount: Tensor) -> Boxes:
-        """Both images' boxes: each is still to be seen."""
-        return self._join(other)
+        """Both images' boxes, unless so little of their image is left that they are dropped; see `MIN_VISIBLE`."""
+        share = amount.to(self.xyxy)[:, None]
+        ours = replace(self, valid=self.valid & (1 - share >= MIN_VISIBLE))
+        return ours._join(replace(other, valid=other.valid & (share >= MIN_VISIBLE)))
 
     def erase(self, region: Tensor) -> Boxes:
         """Boxes shrink to what is in sight, and are dropped where that is too little; see `MIN_VISIBLE`."""
@@ -157,6 +165,12 @@ class Boxes:
 
     def blank(self, size: Size) -> Boxes:
         return self._rows(slice(0, 0))
+
+    def regions(self) -> list[Region]:
+        """The pixels that each box touches; not of crowds, which are no single objects."""
+        single = self.xyxy[0, self.valid[0] & ~self.crowd[0]]
+        ends = torch.cat([single[:, :2].floor(), single[:, 2:].ceil()], dim=1)
+        return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in ends.tolist()]
 
     def counts(self, num_classes: int) -> Tensor:
         return self.label[self.valid].bincount(minlength=num_classes).float()
@@ -283,6 +297,9 @@ class Masks:
         index = torch.full((len(self), *size), IGNORE, dtype=self.index.dtype, device=self.index.device)
         return Masks(index, self.num_classes)
 
+    def regions(self) -> list[Region]:
+        return []
+
     def counts(self, num_classes: int) -> Tensor:
         return self.index[self.index != IGNORE].long().bincount(minlength=num_classes).float()
 
@@ -383,7 +400,26 @@ class Patch:
     erase: Region | None = None  # painted over after the image, where it is the only one of its canvas
 
 
-Canvas = tuple[Patch, ...]  # the first patch is the canvas' own sample; mosaic has three more
+Patches = tuple[Patch, ...]  # side by side on one canvas, the first its own sample; mosaic has three more
+
+
+class Choice(Protocol):
+    """Which parts of a canvas are pasted onto another, as soon as its truth is known."""
+
+    def __call__(self, truth: Targets) -> Sequence[Region]:
+        """Regions, in the order in which they are pasted, of a canvas with this truth (B = 1)."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A second canvas on a painted one: blended by `amount` (mixup), or pasted in regions (cutmix, copy-paste)."""
+
+    patches: Patches
+    amount: float = 1.0  # of the second canvas
+    regions: Choice | None = None  # None = blended
+
+
+Canvas = tuple[Patch | Overlay, ...]  # its patches, then what lies over them, in this order
 Plan = Sequence[Canvas]  # one batch
 
 

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from vision_tasks import luck
 from vision_tasks.augment import colour
 from vision_tasks.augment.erase import rectangles
+from vision_tasks.augment.mix import DRAWS, Mix, mixes
 from vision_tasks.augment.mosaic import MosaicTile, mosaic_tiles
 from vision_tasks.config import Policy, Range
 from vision_tasks.geometry import affines, centred, crop, fit_rule, translate
-from vision_tasks.types import Canvas, Matrix, Patch, Placement, Plan, Region, Size
+from vision_tasks.types import Canvas, Matrix, Patch, Patches, Placement, Plan, Region, Size
 
 Draws = NDArray[np.float64]  # in [0,1), [B,...]
+
+_AGAIN = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two times give one sample the same key
 
 
 @dataclass(frozen=True)
@@ -83,30 +86,52 @@ class Planner:
     epochs: int
 
     def plan(self, epoch: int, samples: NDArray[np.int64]) -> Plan:
-        """The canvases of one batch; `samples` [B] are positions among all samples."""
+        """The canvases of one batch; `samples` [B] are positions among all N samples.
+
+        A sample that an epoch has more than once is position + N the second time, and so on: it gets other luck then.
+        """
         policy = self.policy.at(epoch, self.epochs)
+        canvases: list[Canvas] = [*self._unmixed(policy, epoch, samples)]
+        for mix in mixes(policy, self.canvas):
+            self._overlay(canvases, mix, policy, epoch, samples)
+        return canvases
+
+    def _overlay(
+        self, canvases: list[Canvas], mix: Mix, policy: Policy, epoch: int, samples: NDArray[np.int64]
+    ) -> None:
+        """Lay other samples' canvases, as they are on their own in this epoch, over those that luck chooses."""
+        draws = self._draw(mix.purpose, epoch, samples, 2 + DRAWS)
+        chosen = np.flatnonzero(draws[:, 0] < mix.probability)
+        count = len(self.keys)
+        steps = 1 + (draws[chosen, 1] * (count - 1)).astype(np.int64)  # to any other sample, never to itself
+        others = self._unmixed(policy, epoch, (samples[chosen] + steps) % count)
+        for index, other in zip(chosen.tolist(), others, strict=True):
+            canvases[index] = (*canvases[index], mix.overlay(other, draws[index, 2:]))
+
+    def _unmixed(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Patches]:
         mixed = self._draw("mosaic?", epoch, samples, 1)[:, 0] < policy.mosaic
         alone = dict(zip(samples[~mixed].tolist(), self._alone(policy, epoch, samples[~mixed]), strict=True))
         shared = dict(zip(samples[mixed].tolist(), self._shared(policy, epoch, samples[mixed]), strict=True))
         return [(alone.get(sample) or shared[sample]) for sample in samples.tolist()]
 
-    def _alone(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Canvas]:
+    def _alone(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Patches]:
         changes = self._changes(policy, epoch, samples)
         bases = self._bases(policy, epoch, samples)
         colours = self._colours(policy, epoch, samples)
         erased = self._erased(policy, epoch, samples)
+        own = samples % len(self.keys)
         return [
             (Patch(sample, Moved(base, change), tint, erase=hole),)
-            for sample, base, change, tint, hole in zip(samples.tolist(), bases, changes, colours, erased, strict=True)
+            for sample, base, change, tint, hole in zip(own.tolist(), bases, changes, colours, erased, strict=True)
         ]
 
-    def _shared(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Canvas]:
+    def _shared(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Patches]:
         """Mosaic: each sample in the first quadrant with three others drawn by its own luck.
 
         Nothing is erased: where tiles meet, enough is hidden already.
         """
         partners = (self._draw("partners", epoch, samples, 3) * len(self.keys)).astype(np.int64)
-        members = np.concatenate([samples[:, None], partners], axis=1)  # [B,4]
+        members = np.concatenate([samples[:, None] % len(self.keys), partners], axis=1)  # [B,4]
         layout = self._draw("layout", epoch, samples, 5)
         flips = self._draw("flips", epoch, samples, 8).reshape(-1, 4, 2) < [policy.flip_x, policy.flip_y]
         colours = self._colours(policy, epoch, samples)
@@ -181,7 +206,9 @@ class Planner:
         ]
 
     def _draw(self, purpose: str, epoch: int, samples: NDArray[np.int64], count: int) -> Draws:
-        return luck.uniform(self.seed, purpose, epoch, self.keys[samples], count)
+        times, own = np.divmod(samples, len(self.keys))
+        keys = self.keys[own] ^ (times.astype(np.uint64) * _AGAIN)
+        return luck.uniform(self.seed, purpose, epoch, keys, count)
 
 
 def _between(draws: Draws, ends: Range) -> Draws:

@@ -21,7 +21,21 @@ from torch import Tensor
 
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.decode import Decoded, DecodeError, read_image
-from vision_tasks.types import Bands, Batch, Canvas, Failure, ImageInfo, Matrix, Patch, Plan, Region, Sample, Size, T
+from vision_tasks.types import (
+    Bands,
+    Batch,
+    Canvas,
+    Failure,
+    ImageInfo,
+    Matrix,
+    Overlay,
+    Patch,
+    Plan,
+    Region,
+    Sample,
+    Size,
+    T,
+)
 from vision_tasks.warp import BORDER, Pixels, warp_into
 
 Truth = Literal["canvas", "original", "none"]
@@ -47,7 +61,8 @@ class Loader(Generic[T]):
     `truth` says which targets are made: "canvas" follows the images (training), "original" stays in original pixels
     (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. `bands`
     are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read have no
-    row in their batch and are listed in its `failures`; other errors are raised.
+    row in their batch and are listed in its `failures`; other errors are raised. Overlays are painted
+    where truth follows the images, for they are part of it.
     """
 
     samples: Sequence[Sample[T]]
@@ -118,11 +133,32 @@ class Loader(Generic[T]):
 
     def _paint(self, canvas: Canvas, pixels: Pixels) -> _Row[T]:
         """Paint one canvas and make its target."""
+        row = self._paint_patches([step for step in canvas if isinstance(step, Patch)], pixels)
+        for step in canvas:
+            if isinstance(step, Overlay) and self.truth == "canvas" and row.target is not None:
+                row = self._paint_overlay(row, row.target, step, pixels)
+        return row
+
+    def _paint_overlay(self, under: _Row[T], target: T, overlay: Overlay, pixels: Pixels) -> _Row[T]:
+        """Bring a second canvas onto painted `pixels`, and its truth to their `target`."""
+        second = np.empty_like(pixels)
+        over = self._paint_patches(overlay.patches, second)
+        if over.target is not None and overlay.regions is None:
+            _blend(pixels, second, overlay.amount)
+            target = target.blend(over.target, torch.tensor([overlay.amount]))
+        elif over.target is not None and overlay.regions is not None:
+            for x0, y0, x1, y1 in overlay.regions(over.target):
+                pixels[y0:y1, x0:x1] = second[y0:y1, x0:x1]
+                target = target.paste(over.target, _mask((x0, y0, x1, y1), self.canvas))
+        return _Row(under.info, target, under.failures + over.failures)
+
+    def _paint_patches(self, patches: Sequence[Patch], pixels: Pixels) -> _Row[T]:
+        """Paint patches side by side onto border, and make their target."""
         pixels[...] = BORDER
         failures: list[Failure] = []
         info: ImageInfo | None = None
         target: T | None = None
-        for position, patch in enumerate(canvas):
+        for position, patch in enumerate(patches):
             sample = self.samples[patch.sample]
             try:
                 decoded = self._read(sample)
@@ -184,6 +220,12 @@ def _mask(region: Region, canvas: Size) -> Tensor:
 def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch) -> None:
     to_canvas = np.asarray(matrix @ decoded.to_original)
     warp_into(pixels, decoded.pixels, to_canvas, patch.region, patch.colour, decoded.reduction)
+
+
+def _blend(pixels: Pixels, second: Pixels, amount: float) -> None:
+    """`pixels` become `(1 - amount) * pixels + amount * second`, to the nearest byte."""
+    flat = pixels.reshape(len(pixels), -1)  # OpenCV takes no more than 128 channels
+    cv2.addWeighted(flat, 1 - amount, second.reshape(flat.shape), amount, 0, dst=flat)
 
 
 def _to_network(buffer: Tensor, device: torch.device) -> Tensor:

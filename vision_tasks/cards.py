@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self, TypeVar
@@ -147,17 +147,24 @@ def is_weight_name(name: str) -> bool:
 
 def class_names(card: WeightCard) -> tuple[str, ...]:
     """What the outputs of a weight file mean, in order."""
-    return tuple(name for _, name in _class_list(card))
+    return tuple(name for _, name in _class_list(card.classes))
 
 
 def class_ids(card: WeightCard) -> tuple[int, ...]:
     """What the files of its data call those classes (COCO's category ids); empty = 0, 1, 2, ..."""
-    return tuple(int(number) for number, _ in _class_list(card) if number)
+    return tuple(int(number) for number, _ in _class_list(card.classes) if number)
 
 
-def _class_list(card: WeightCard) -> list[tuple[str, str]]:
+def known_class_ids(names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of a list that has exactly these names in this order; empty where none has."""
+    lists = (_class_list(file.stem) for file in sorted((_folder("weights") / "classes").glob("*.txt")))
+    found = next((pairs for pairs in lists if [name for _, name in pairs] == [*names]), [])
+    return tuple(int(number) for number, _ in found if number)
+
+
+def _class_list(name: str) -> list[tuple[str, str]]:
     """Number and name of each line of the list; no numbers unless all lines have one: a name may begin with digits."""
-    text = (_folder("weights") / "classes" / f"{card.classes}.txt").read_text(encoding="utf-8")
+    text = (_folder("weights") / "classes" / f"{name}.txt").read_text(encoding="utf-8")
     numbered = [_NUMBERED.fullmatch(line) for line in text.splitlines()]
     pairs = [(match[1], match[2]) for match in numbered if match]
     return pairs if len(pairs) == len(numbered) else [("", line) for line in text.splitlines()]

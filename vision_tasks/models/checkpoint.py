@@ -1,6 +1,7 @@
 """Models on disk: one safetensors file, which says in its header what the model is and what it was trained for.
 
-Published weights and files of other tools are read too; see `weights.resolve` for what a user may name."""
+Published weights and files of other tools are read too, those of ultralytics as whole models; see `weights.resolve`
+for what a user may name."""
 
 from __future__ import annotations
 
@@ -16,13 +17,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vision_tasks.cards import WeightCard, class_ids, class_names, is_weight_name, weight_card, weight_names
+from vision_tasks.cards import (
+    WeightCard,
+    class_ids,
+    class_names,
+    is_weight_name,
+    known_class_ids,
+    weight_card,
+    weight_names,
+)
 from vision_tasks.download import Progress
 from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_tensors
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.foreign import fitting_names, read_state_dict
 from vision_tasks.models.registry import create_model
+from vision_tasks.models.ultralytics_files import LICENCE, UltralyticsFile, read_ultralytics
 from vision_tasks.models.weights import Weights, resolve
 from vision_tasks.types import InputSpec
 
@@ -96,10 +106,16 @@ def load_weights(source: Weights) -> tuple[TaskModel[Any], ModelCard]:
 
 def _load_own(file: Path, card: ModelCard) -> tuple[TaskModel[Any], ModelCard]:
     model = _build(card)
-    tensors = load_file(file)
+    theirs = read_ultralytics(file)
+    tensors = load_file(file) if theirs is None else _tensors_within(model, theirs)
     _check_tensors(file, card.name, tensors, model.state_dict())
     model.load_state_dict(tensors)
     return model.eval(), card
+
+
+def _tensors_within(model: TaskModel[Any], theirs: UltralyticsFile) -> dict[str, Tensor]:
+    theirs.require_same(model.get_submodule(NETWORK.rstrip(".")))
+    return {NETWORK + name: tensor for name, tensor in theirs.tensors().items()}
 
 
 def _load_published(file: Path, card: WeightCard) -> tuple[TaskModel[Any], ModelCard]:
@@ -110,7 +126,8 @@ def _load_published(file: Path, card: WeightCard) -> tuple[TaskModel[Any], Model
     model = _build(described)
     own = model.state_dict()
     wanted = {name: own[full] for name, full in network_names(model).items()}
-    found = fitting_names(read_state_dict(file), wanted)
+    theirs = read_ultralytics(file)
+    found = fitting_names(read_state_dict(file) if theirs is None else theirs.tensors(), wanted)
     # Files from before torch counted batches lack the count; nothing depends on it.
     counted = {name: tensor for name, tensor in wanted.items() if name in found or not name.endswith(COUNTER)}
     _check_tensors(file, card.model, found, counted)
@@ -145,15 +162,23 @@ def model_of(weights: Path | str) -> str:
 
 
 def own_header(file: Path) -> str | None:
-    """What a file of ours says of its model; None for those of others."""
+    """What a file of ours, or of ultralytics, says of its model; None for those of others."""
     if file.suffix.lower() != ".safetensors":
-        return None
+        return _header_of(read_ultralytics(file))
     try:
         with safe_open(file, framework="pt") as opened:
             header: str | None = (opened.metadata() or {}).get(KEY)
     except SafetensorError as problem:
         raise UserError(f"{file} is not a safetensors file, or is damaged ({problem})") from None
     return header
+
+
+def _header_of(theirs: UltralyticsFile | None) -> str | None:
+    if theirs is None:
+        return None
+    spec, ids = InputSpec(theirs.canvas, "letterbox"), known_class_ids(theirs.classes)
+    card = ModelCard(theirs.name, theirs.classes, spec, True, LICENCE, LICENCE, ids)
+    return json.dumps({"format": FORMAT, **asdict(card)})
 
 
 def _parse(file: Path, header: str) -> ModelCard:

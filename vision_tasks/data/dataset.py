@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
 
+from vision_tasks.errors import some
 from vision_tasks.types import Sample, T
 
 
@@ -31,6 +32,18 @@ class Dataset(Generic[T]):
     class_ids: tuple[int, ...] = ()  # what the files call the classes (COCO's category ids); empty = 0, 1, 2, ...
     image_ids: Mapping[str, int] = field(default_factory=dict)  # by sample id, where the files number their images
     negatives: frozenset[str] = frozenset()  # ids of samples that show nothing of any class, where reading tells
+
+
+def in_several_splits(root: Path, splits: Mapping[str, Sequence[Sample[T]]]) -> list[Flaw]:
+    """A flaw for each split with images that an earlier one has, too: what is trained on must not be scored."""
+    flaws = []
+    seen: dict[str, str] = {}  # sample id -> its first split
+    for split, samples in splits.items():
+        doubles = [sample.id for sample in samples if seen.setdefault(sample.id, split) != split]
+        if doubles:
+            others = some(sorted({seen[id] for id in doubles}))
+            flaws.append(Flaw(root, f"{len(doubles)} images of {split} are in {others} too ({some(doubles)})"))
+    return flaws
 
 
 @dataclass(frozen=True)

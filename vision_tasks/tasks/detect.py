@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
-from vision_tasks.data.readers import pascal_voc
+from vision_tasks.data.readers import coco_json, pascal_voc
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import boxes_on
@@ -28,12 +28,8 @@ def record(prediction: Boxes, image: str, output: Output) -> list[dict[str, Any]
 
 def draw(pixels: Pixels, prediction: Boxes, output: Output) -> Pixels:
     """The image with its reported boxes, labelled with class and score."""
-    rows = _reported(prediction, output)
-    # The best box is drawn last, on top.
-    return boxes_on(
-        pixels,
-        [(box, label, f"{output.classes[label]} {score:.2f}") for box, label, score in reversed(rows)],
-    )
+    rows = [(box, label, f"{output.classes[label]} {score:.2f}") for box, label, score in _reported(prediction, output)]
+    return boxes_on(pixels, rows, output.classes)
 
 
 def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int, float]]:
@@ -45,7 +41,7 @@ def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int,
 
 DETECT: Task[Boxes] = Task(
     name="detect",
-    readers=(pascal_voc.READER,),
+    readers=(pascal_voc.READER, coco_json.READER),
     metric=DetectionMetric,
     score="map",
     headline=("map", "map_50", "map_75"),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from vision_tasks.data.folders import is_image as has_image_name
 from vision_tasks.errors import UserError
@@ -50,22 +51,24 @@ def _named(found: dict[Path, Path]) -> tuple[tuple[str, Path], ...]:
     """(name, path): relative to its source, or where two sources share a name, all relative to their common folder."""
     names = {path.relative_to(root).as_posix(): path for path, root in found.items()}
     if len(names) < len(found):
-        common = Path(os.path.commonpath([root.absolute() for root in found.values()]))
-        names = {path.absolute().relative_to(common).as_posix(): path for path in found}
+        # Without "..": files are written under these names, and none may lead out of the output's folder.
+        common = os.path.commonpath([os.path.abspath(root) for root in found.values()])  # noqa: PTH100
+        names = {Path(os.path.abspath(path)).relative_to(common).as_posix(): path for path in found}  # noqa: PTH100
     return tuple(sorted(names.items()))
 
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image by its extension or by its first bytes."""
-    if has_image_name(path.name):
-        return True
+    named = has_image_name(path.name)
     try:
-        if not path.is_file():  # a pipe or device would block, or never end
+        if not S_ISREG(path.stat().st_mode):  # a pipe or device would block, or never end
             return False
+        if named:
+            return True
         with path.open("rb") as file:
             head = file.read(16)
     except OSError:
-        return False
+        return named
     return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"
 
 

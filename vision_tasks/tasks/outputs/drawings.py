@@ -9,6 +9,7 @@ from functools import partial
 from PIL import Image
 
 from vision_tasks.tasks.base import Format, Output, Predicted, Write
+from vision_tasks.tasks.drawing import save_picture
 from vision_tasks.types import T
 from vision_tasks.warp import Pixels
 
@@ -24,9 +25,6 @@ def drawings(draw: Draw[T]) -> Format[T]:
 def _open(draw: Draw[T], output: Output) -> Iterator[Write[T]]:
     def write(image: Predicted[T]) -> None:
         drawn = Image.fromarray(draw(image.pixels(), image.prediction, output))
-        path = output.folder / "drawings" / f"{image.image}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Pillow, as OpenCV crashes on names that are no text.
-        drawn.save(path, compress_level=3)
+        save_picture(output.folder / "drawings" / f"{image.image}.png", drawn)
 
     yield write

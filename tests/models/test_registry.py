@@ -27,7 +27,7 @@ def test_names() -> None:
     ("name", "message"),
     [
         ("resnet19", "unknown model 'resnet19'; did you mean .*resnet18"),
-        ("yolov9n", "unknown model 'yolov9n'; did you mean .*yolov8n"),
+        ("yolov7n", "unknown model 'yolov7n'; did you mean .*yolov8n"),
         ("qqqq", "unknown model 'qqqq'; known: alexnet, .*resnet18.*"),
         ("resnet18:resnet34", "takes no encoder; write 'resnet18'"),
         ("unet:", None),

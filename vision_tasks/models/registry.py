@@ -143,9 +143,9 @@ def _cifar_resnet(info: ModelInfo, encoder: str) -> TaskModel[Any]:
 
 
 def _torchvision_detector(info: ModelInfo, encoder: str) -> TaskModel[Any]:
-    from vision_tasks.models.torchvision_detectors import TorchvisionDetector
+    from vision_tasks.models import torchvision_detectors
 
-    return TorchvisionDetector(info)
+    return torchvision_detectors.build(info)
 
 
 def _ultralytics(info: ModelInfo, encoder: str) -> TaskModel[Any]:
@@ -185,6 +185,32 @@ _CIFAR: dict[str, Any] = {
     "weight_decay": 1e-4,
 }
 
+# What ultralytics trains by: its default.yaml, and AdamW, which its rule "auto" takes for up to 10,000 steps. It
+# multiplies the loss by the batch size and sums gradients over 64 images; here a step is the mean over its batch.
+# AdamW doesn't feel that factor, so its rate is theirs as it stands; SGD does: their 0.01 would be 0.01 * 64 here.
+# The gains of the losses (7.5, 0.5, 1.5) are the adapter's. Otherwise than there each batch is a step, since small
+# sets would have few of them, the rate falls by a cosine, and the mean of weights spans the last ninth of the steps
+# until that is 10,000.
+_YOLO_RECIPE: dict[str, Any] = {
+    "augment": Policy(
+        flip_x=0.5,
+        zoom=(0.5, 1.5),
+        shift=0.1,
+        brightness=0.4,
+        saturation=0.7,
+        hue=0.015,
+        mosaic=1.0,
+        mix_off=10,
+    ).model_dump(),
+    "batch_size": 16,
+    "optimiser": "adamw",
+    "lr": 1e-3,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "warmup_epochs": 3.0,
+    "ema": 0.9999,
+}
+
 TIMM = "timm/"  # begins the names of all its models
 _TORCHVISION = Entry("classify", "torchvision", "BSD-3-Clause", _torchvision_classifier)
 _PLAIN = replace(_TORCHVISION, recipe=_GENTLE)  # without batch normalisation
@@ -202,7 +228,9 @@ _YOLO = Entry(
     extra="yolo",
     any_channels=False,
     published_classes=80,
+    recipe=_YOLO_RECIPE,
 )
+_YOLO_P6 = replace(_YOLO, size_multiple=64)
 
 MODELS: dict[str, Entry] = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), _TORCHVISION),
@@ -231,6 +259,12 @@ MODELS: dict[str, Entry] = {
     "fasterrcnn_mobilenet_v3_large_320_fpn": _FASTER_RCNN,
     "fasterrcnn_mobilenet_v3_large_fpn": _FASTER_RCNN,
     "fasterrcnn_resnet50_fpn": _FASTER_RCNN,
-    **{f"{version}{size}": _YOLO for version in ("yolov8", "yolo11", "yolo26") for size in "nsmlx"},
+    # With "u" as ultralytics calls these two in its own form, without anchors.
+    **dict.fromkeys(("yolov3u", "yolov3-tinyu", "yolov3-sppu", *(f"yolov5{size}u" for size in "nsmlx")), _YOLO),
+    **{f"{version}{size}": _YOLO for version in ("yolov6", "yolov8", "yolo11", "yolo12", "yolo26") for size in "nsmlx"},
+    **{f"yolov9{size}": _YOLO for size in "tsmce"},
+    **{f"yolov10{size}": _YOLO for size in "nsmblx"},
+    **{f"{version}{size}-p2": _YOLO for version in ("yolov8", "yolo26") for size in "nsmlx"},
+    **{f"{version}{size}-p6": _YOLO_P6 for version in ("yolov8", "yolo26") for size in "nsmlx"},
     "unet": Entry("segment", "smp", "MIT", _smp("unet"), encoder="resnet34", published_classes=2),
 }

@@ -29,10 +29,11 @@ MAX_DETECTIONS = 300
 
 
 class UltralyticsYolo(TaskModel[Boxes]):
-    """YOLOv8, YOLO11 and YOLO26.
+    """YOLOv3 to YOLO26, as ultralytics builds them: all without anchors.
 
     Losses: `box` (CIoU), `cls` (binary cross-entropy) and `dfl`, the distribution focal loss, or `l1` in YOLO26, which
-    regresses distances; each with ultralytics' default gain.
+    regresses distances; each with ultralytics' default gain. YOLOv10 and YOLO26 have two heads that learn together, and
+    answer from the one that needs no suppression.
     """
 
     net: Any
@@ -41,14 +42,14 @@ class UltralyticsYolo(TaskModel[Boxes]):
         super().__init__()
         with _tamed():
             tasks = import_module("ultralytics.nn.tasks")
-            self.net = tasks.DetectionModel(f"{info.name}.yaml", nc=len(info.classes), verbose=False)
+            self.net = tasks.DetectionModel(f"{info.name.removesuffix('u')}.yaml", nc=len(info.classes), verbose=False)
             self.net.args = import_module("ultralytics.cfg").get_cfg()  # the losses read their gains here
         self.info = info
         self.done = 0.0
         self._criterion: Any = None
         # Anchors are kept by canvas shape, whatever the type they were made in: remade, they are never bfloat16.
         self._head.dynamic = True
-        # Releases of ultralytics differ in which of YOLO26's two heads answers; ours is the one that needs no NMS.
+        # Releases of ultralytics differ in which of two heads answers; ours is the one that needs no NMS.
         self._head.end2end = hasattr(self._head, "one2one_cv2")
 
     def forward(self, images: Tensor, targets: Boxes) -> dict[str, Tensor]:
@@ -63,7 +64,7 @@ class UltralyticsYolo(TaskModel[Boxes]):
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Boxes:
-        """At most 300 boxes an image, best first; YOLO26 answers from its end-to-end head, without suppression."""
+        """At most 300 boxes an image, best first; without suppression where a head is end to end."""
         non_max_suppression = import_module("ultralytics.utils.nms").non_max_suppression
         with mode(self.modules(), training=False):
             raw = self._raw(images)
@@ -82,7 +83,7 @@ class UltralyticsYolo(TaskModel[Boxes]):
         return predicted([(rows[:, :4], rows[:, 5], rows[:, 4]) for rows in found], (height, width))
 
     def anneal(self, done: float) -> None:
-        """YOLO26 shifts its weight from the one-to-many to the one-to-one head."""
+        """With two heads the weight shifts from the one-to-many to the one-to-one head."""
         self.done = done
 
     @property

@@ -6,6 +6,7 @@ The same arguments give the same files. `splits=()` writes data without splits, 
 
 import csv
 import gzip
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -186,3 +187,120 @@ def write_mnist(root: Path, counts: Mapping[str, int], end: str = ".gz", size: t
         images = np.random.default_rng(number).integers(0, 256, (count, *size), dtype=np.uint8)
         write_idx(root / f"{split}-images-idx3-ubyte{end}", images)
         write_idx(root / f"{split}-labels-idx1-ubyte{end}", (np.arange(count) % 10).astype(np.uint8))
+
+
+COCO_LAYOUTS = {  # where the JSON and the images of a split lie
+    "split folders": ("{split}/_annotations.coco.json", "{split}"),
+    "coco 2017": ("annotations/instances_{split}2017.json", "{split}2017"),
+    "images": ("annotations/instances_{split}.json", "images/{split}"),
+    "one folder": ("{split}.json", "images"),
+}
+YOLO_LAYOUTS = {
+    "splits inside": "images/{split}",
+    "splits outside": "{split}/images",
+}  # where the images of a split lie
+
+
+def scene(number: int, i: int, classes: Sequence[str], size: tuple[int, int]) -> tuple[Image, list[Object]]:
+    """The picture `i` of the split `number`, with 2, 0, 1 objects in turn."""
+    luck = np.random.default_rng([number, i])
+    image, objects = texture(size, luck), []
+    for half in range((i + 2) % 3):
+        label = int(luck.integers(len(classes)))
+        mask = shape(size, (half * size[1] // 2, 0, (half + 1) * size[1] // 2, size[0]), label, luck)
+        paint(image, mask, label)
+        objects.append((classes[label], extent(mask)))
+    return image, objects
+
+
+def write_coco(
+    root: Path,
+    classes: Mapping[int, str] = {1: "a", 2: "b"},  # noqa: B006  read only
+    images: int = 6,
+    size: tuple[int, int] = (60, 80),
+    splits: Sequence[str] = ("train", "val", "test"),
+    layout: str = "split folders",
+) -> dict[str, dict[str, list[Object]]]:
+    """`images` pictures a split as `scene` makes them; image ids go down from 100, annotation ids count from 0.
+
+    Returns {split: {sample id: objects}}; `splits=()` writes annotations.json and images/.
+    """
+    written: dict[str, dict[str, list[Object]]] = {}
+    number_of = {name: number for number, name in classes.items()}
+    for number, split in enumerate(splits or ("all",)):
+        annotations, folder = COCO_LAYOUTS[layout] if splits else ("annotations.json", "images")
+        written[split], listed, boxes = {}, [], []
+        for i in range(images):
+            image, objects = scene(number, i, list(classes.values()), size)
+            sample_id = f"{folder.format(split=split)}/{split}_{i:03}.jpg"
+            save(root / sample_id, image)
+            written[split][sample_id] = objects
+            listed.append(coco_image(100 - i, f"{split}_{i:03}.jpg", size))
+            for name, (x0, y0, x1, y1) in objects:
+                boxes.append(coco_box(len(boxes), 100 - i, number_of[name], (x0, y0, x1 - x0, y1 - y0)))
+        write_coco_file(root / annotations.format(split=split), classes, listed, boxes)
+    return written
+
+
+def coco_image(number: int, name: str, size: tuple[int, int]) -> dict[str, object]:
+    return {"id": number, "file_name": name, "height": size[0], "width": size[1]}
+
+
+def coco_box(number: int, image: int, category: int, xywh: Sequence[float], **more: object) -> dict[str, object]:
+    return {"id": number, "image_id": image, "category_id": category, "bbox": [*xywh], "iscrowd": 0, **more}
+
+
+def write_coco_file(
+    path: Path,
+    classes: Mapping[int, str],
+    images: Sequence[Mapping[str, object]],
+    boxes: Sequence[Mapping[str, object]],
+) -> None:
+    """A JSON of COCO's form; every category is in the group "things"."""
+    categories = [{"id": number, "name": name, "supercategory": "things"} for number, name in classes.items()]
+    content = {"images": [*images], "annotations": [*boxes], "categories": categories}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def write_yolo(
+    root: Path,
+    classes: Sequence[str] = ("a", "b"),
+    images: int = 6,
+    size: tuple[int, int] = (60, 80),
+    splits: Sequence[str] = ("train", "val", "test"),
+    layout: str = "splits inside",
+    described: bool = True,
+) -> dict[str, dict[str, list[Object]]]:
+    """`images` pictures a split as `scene` makes them, with data.yaml or, if not `described`, classes.txt.
+
+    Returns {split: {sample id: objects}}; `splits=()` writes images/ and labels/ alone.
+    """
+    written: dict[str, dict[str, list[Object]]] = {}
+    folders = {split: YOLO_LAYOUTS[layout].format(split=split) for split in splits} or {"all": "images"}
+    for number, (split, folder) in enumerate(folders.items()):
+        written[split] = {}
+        for i in range(images):
+            image, objects = scene(number, i, classes, size)
+            sample_id = f"{folder}/{split}_{i:03}.jpg"
+            save(root / sample_id, image)
+            write_labels(root / folder.replace("images", "labels") / f"{split}_{i:03}.txt", size, classes, objects)
+            written[split][sample_id] = objects
+    if described:
+        entries = [f"{'train' if split == 'all' else split}: {folder}" for split, folder in folders.items()]
+        (root / "data.yaml").write_text("\n".join([*entries, f"names: [{', '.join(classes)}]", ""]))
+    else:
+        (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes))
+    return written
+
+
+def write_labels(path: Path, size: tuple[int, int], classes: Sequence[str], objects: Sequence[Object]) -> None:
+    """A label file of boxes given in pixel edges."""
+    height, width = size
+    rows = "".join(
+        f"{classes.index(name)} {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} "
+        f"{(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}\n"
+        for name, (x0, y0, x1, y1) in objects
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(rows)

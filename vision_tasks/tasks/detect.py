@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
-from vision_tasks.data.readers import coco_json, pascal_voc
+from vision_tasks.data.readers import coco_json, pascal_voc, yolo_labels
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import boxes_on
@@ -41,7 +41,7 @@ def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int,
 
 DETECT: Task[Boxes] = Task(
     name="detect",
-    readers=(pascal_voc.READER, coco_json.READER),
+    readers=(pascal_voc.READER, coco_json.READER, yolo_labels.READER),
     metric=DetectionMetric,
     score="map",
     headline=("map", "map_50", "map_75"),

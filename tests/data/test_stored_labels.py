@@ -81,7 +81,7 @@ def test_the_scores_of_five_labels_an_image_are_those_of_all(tmp_path: Path, dec
     weights = read(tmp_path, "\n".join(lines) + "\n", ids, classes, "p.jsonl")
     metric = ClassificationMetric(classes)
     for row, label in zip(weights, truth, strict=True):
-        metric.update(Labels(torch.from_numpy(row[None])), Labels.one_hot(int(label), 12))
+        metric.update(Labels(torch.from_numpy(row[None])), Labels.one_hot(int(label), 12), "1.jpg")
     result = metric.compute(intervals=False)
     for name, k in (("top1", 1), ("top5", 5)):
         assert result[name] == pytest.approx(top_k_accuracy_score(truth, probability, k=k), abs=1e-12)

@@ -40,7 +40,7 @@ def scored(probability: torch.Tensor, label: torch.Tensor, intervals: bool = Tru
     classes = probability.shape[1]
     metric = ClassificationMetric([f"c{i}" for i in range(classes)])
     for row, one in zip(probability, label.tolist(), strict=True):
-        metric.update(Labels(row[None]), Labels.one_hot(one, classes))
+        metric.update(Labels(row[None]), Labels.one_hot(one, classes), "1.jpg")
     return metric.compute(intervals)
 
 
@@ -65,7 +65,7 @@ def test_intervals_of_masks_are_those_of_resampled_images() -> None:
     def over(images: list[int], intervals: bool) -> dict:
         metric = SegmentationMetric(["a", "b", "c"])
         for i in images:
-            metric.update(Masks(predicted[i : i + 1], 3), Masks(truth[i : i + 1], 3))
+            metric.update(Masks(predicted[i : i + 1], 3), Masks(truth[i : i + 1], 3), "1.png")
         return metric.compute(intervals)
 
     resampled = [over(draw.tolist(), False) for draw in drawn(12)]
@@ -113,11 +113,11 @@ def test_resamples_in_which_a_score_is_undefined_are_left_out() -> None:
     truth = torch.tensor([[[0, 0]], [[255, 255]]], dtype=torch.uint8)  # the second has no pixel that counts
     metric = SegmentationMetric(["a", "b"])
     for one in truth:
-        metric.update(Masks(torch.zeros(1, 1, 2, dtype=torch.uint8), 2), Masks(one[None], 2))
+        metric.update(Masks(torch.zeros(1, 1, 2, dtype=torch.uint8), 2), Masks(one[None], 2), "1.png")
     assert metric.compute()["miou_ci"] == [1, 1]
     empty = SegmentationMetric(["a", "b"])
     for _ in range(2):
-        empty.update(Masks(truth[:1], 2), Masks(truth[1:], 2))
+        empty.update(Masks(truth[:1], 2), Masks(truth[1:], 2), "1.png")
     assert all(math.isnan(end) for end in empty.compute()["miou_ci"])
 
 

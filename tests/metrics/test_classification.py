@@ -16,7 +16,7 @@ def scores(probability: torch.Tensor, label: list[int]) -> dict:
     classes = [f"c{i}" for i in range(probability.shape[1])]
     metric = ClassificationMetric(classes)
     for row, one in zip(probability, label, strict=True):
-        metric.update(Labels(row[None]), Labels.one_hot(one, len(classes)))
+        metric.update(Labels(row[None]), Labels.one_hot(one, len(classes)), "1.jpg")
     return metric.compute()
 
 
@@ -99,7 +99,7 @@ def test_a_prediction_that_is_not_finite_is_never_right() -> None:
 def test_truth_must_be_one_class(truth: list[float]) -> None:
     metric = ClassificationMetric(["a", "b", "c"])
     with pytest.raises(ValueError, match="one-hot truth is needed"):
-        metric.update(Labels.one_hot(0, 3), Labels(torch.tensor([truth])))
+        metric.update(Labels.one_hot(0, 3), Labels(torch.tensor([truth])), "1.jpg")
 
 
 def test_without_images_every_score_is_undefined() -> None:

@@ -16,7 +16,9 @@ def scores(probability: np.ndarray, truth: np.ndarray, intervals: bool = False) 
     metric = ManyLabelMetric([f"c{i}" for i in range(truth.shape[1])])
     for p, t in zip(probability, truth, strict=True):
         metric.update(
-            Labels(torch.tensor(p[None], dtype=torch.float32)), Labels(torch.tensor(t[None], dtype=torch.float32))
+            Labels(torch.tensor(p[None], dtype=torch.float32)),
+            Labels(torch.tensor(t[None], dtype=torch.float32)),
+            "1.jpg",
         )
     return metric.compute(intervals)
 

@@ -15,7 +15,7 @@ from vision_tasks.types import IGNORE, Masks
 def scores(predicted: list[torch.Tensor], truth: list[torch.Tensor], classes: int) -> dict:
     metric = SegmentationMetric([f"c{i}" for i in range(classes)])
     for p, t in zip(predicted, truth, strict=True):
-        metric.update(Masks(p[None].to(torch.uint8), classes), Masks(t[None].to(torch.uint8), classes))
+        metric.update(Masks(p[None].to(torch.uint8), classes), Masks(t[None].to(torch.uint8), classes), "1.png")
     return metric.compute()
 
 

@@ -59,8 +59,8 @@ def score(
             failures += batch.failures
             if len(batch):
                 predictions = in_original_pixels(model(batch.images), batch)
-                for prediction, truth in zip(predictions, batch.originals, strict=True):
-                    metric.update(prediction, truth)
+                for prediction, truth, info in zip(predictions, batch.originals, batch.info, strict=True):
+                    metric.update(prediction, truth, info.id)
             bar.advance(len(batch) + len(batch.failures))
     if len(failures) == len(samples):
         raise nothing_readable(failures)
@@ -73,7 +73,7 @@ def score_stored(
     """The task's metrics of stored `predictions`, one for each of `samples`; no image is read."""
     metric = task.metric(classes)
     for prediction, sample in zip(predictions, samples, strict=True):
-        metric.update(prediction, sample.truth(None))
+        metric.update(prediction, sample.truth(None), sample.id)
     return metric.compute()
 
 

@@ -15,8 +15,8 @@ T_contra = TypeVar("T_contra", bound=Targets, contravariant=True)
 class Metric(Protocol[T_contra]):
     """Accumulates predictions against truth; holds no images, and no more of predictions than its docstring says."""
 
-    def update(self, prediction: T_contra, truth: T_contra) -> None:
-        """Count one image: both B = 1, both in the original's pixels, on the CPU."""
+    def update(self, prediction: T_contra, truth: T_contra, image: str) -> None:
+        """Count the image called `image`: both B = 1, both in the original's pixels, on the CPU."""
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:
         """Scores by name in [0, 1] (nan where undefined), `images`, and `per_class` {class: {score: value}}.

@@ -47,7 +47,7 @@ class ClassificationMetric:
         self._classes = tuple(classes)
         self._records: list[tuple[int, int, int, float]] = []  # label, predicted class, rank of the label, confidence
 
-    def update(self, prediction: Labels, truth: Labels) -> None:
+    def update(self, prediction: Labels, truth: Labels, image: str) -> None:
         """Count one image: probabilities [1,K] against one-hot truth [1,K]; ValueError for other truth."""
         probability = prediction.weight.double().numpy()[0]
         label = _only_class(truth.weight.numpy()[0])

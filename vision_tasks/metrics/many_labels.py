@@ -46,7 +46,7 @@ class ManyLabelMetric:
         self._probability: list[NDArray[np.float32]] = []  # each [K]
         self._truth: list[Flags] = []  # each [K]
 
-    def update(self, prediction: Labels, truth: Labels) -> None:
+    def update(self, prediction: Labels, truth: Labels, image: str) -> None:
         """Count one image: probabilities [1,K] against several-hot truth [1,K]; ValueError for other truth."""
         hot = truth.weight.numpy()[0]
         if not ((hot == 0) | (hot == 1)).all():

@@ -39,7 +39,7 @@ class SegmentationMetric:
         self._classes = tuple(classes)
         self._counts: list[Counts] = []  # each [3,K]: pixels that are right, of truth, of the prediction
 
-    def update(self, prediction: Masks, truth: Masks) -> None:
+    def update(self, prediction: Masks, truth: Masks, image: str) -> None:
         """Count one image: index [1,H,W] against index [1,H,W]; ValueError for unequal sizes or unknown truth."""
         confusion = _confusion(prediction.index[0].numpy(), truth.index[0].numpy(), len(self._classes))
         columns = confusion[:, :-1].sum(axis=0)

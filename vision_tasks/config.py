@@ -149,9 +149,10 @@ class TrainConfig(BaseModel):
     def _phases(self) -> Self:
         if self.freeze_epochs and (self.freeze == "backbone" or self.freeze_epochs >= self.epochs):
             raise ValueError("with freeze_epochs everything learns later: it must be less than epochs, and freeze none")
-        if self.probe and (self.loss or self.label_smoothing or self.class_weights != "none" or self.freeze_epochs):
+        chosen = self.loss or self.label_smoothing or self.class_weights != "none" or self.sampling != "shuffle"
+        if self.probe and (chosen or self.freeze_epochs):
             raise ValueError("a probe has no loss of its own choice and no epochs; leave out loss, label_smoothing, "
-                             "class_weights and freeze_epochs")  # fmt: skip
+                             "class_weights, sampling and freeze_epochs")  # fmt: skip
         return self
 
     @model_validator(mode="after")

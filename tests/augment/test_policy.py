@@ -45,15 +45,16 @@ def test_strong_leaves_alone_what_the_recipe_leaves_alone():
 @pytest.mark.parametrize(
     ("name", "value"),
     [("rotate", 8), ("shear", 4), ("shift", 0.1), ("zoom", (0.9, 1.1)), ("brightness", 0.1), ("contrast", 0.1),
-     ("saturation", 0.1), ("hue", 0.1), ("crop_area", (0.5, 1.0)), ("grey", 0.1), ("erase", 0.1), ("flip_x", 0.5)],
+     ("saturation", 0.1), ("hue", 0.1), ("crop_area", (0.5, 1.0)), ("grey", 0.1), ("erase", 0.1), ("flip_x", 0.5),
+     ("mosaic", 1.0), ("mixup", 0.1), ("cutmix", 0.1), ("copy_paste", 0.1)],
 )  # fmt: skip
 def test_each_part_alone(name, value):
-    """Only grey with saturation and erasing with crops come in new."""
+    """Only grey with saturation, erasing with crops and mixup with mosaics come in new."""
     policy = Policy(**{name: value})
     made = strength("strong", policy)
     changed = {field for field in Policy.model_fields if getattr(made, field) != getattr(policy, field)}
-    also = {"saturation": {"grey"}, "crop_area": {"erase"}}.get(name, set())
-    assert changed == also | ({name} - {"grey", "erase", "flip_x"})
+    also = {"saturation": {"grey"}, "crop_area": {"erase"}, "mosaic": {"mixup"}}.get(name, set())
+    assert changed == also | ({name} - {"grey", "erase", "flip_x", "mosaic"})
 
 
 def test_strong_never_does_less():

@@ -27,8 +27,10 @@ def _stronger(policy: Policy) -> Policy:
     """More of everything that the recipe does; flips and mosaics stay what it says of them.
 
     What a recipe leaves alone may carry meaning (a digit's slant, the colour of a stain) or spoil the truth (a turned
-    box is no longer tight), so it stays alone, but for two: a policy that changes saturation gets grey pictures, since
-    colour says little to it, and one that crops gets erased rectangles, since its truth holds for parts of a picture.
+    box is no longer tight), so it stays alone, but for three: a policy that changes saturation gets grey pictures,
+    since colour says little to it; one that crops gets erased rectangles, since its truth holds for parts of a picture;
+    and one that makes mosaics gets some of them blended, as larger models of the YOLO family do. Pasted objects stay
+    out: the edge around one tells where it is.
     """
     low, high = policy.zoom
     return policy.model_copy(
@@ -44,6 +46,9 @@ def _stronger(policy: Policy) -> Policy:
             "hue": _more(policy.hue, 0.02, 0.5),
             "grey": max(policy.grey, 0.1) if policy.saturation else policy.grey,
             "erase": max(policy.erase, 0.25) if policy.crop_area else policy.erase,
+            "copy_paste": _more(policy.copy_paste, 0.1, 1.0),
+            "cutmix": _more(policy.cutmix, 0.1, 1.0),
+            "mixup": max(policy.mixup, 0.1) if policy.mosaic else _more(policy.mixup, 0.1, 1.0),
         }
     )
 

@@ -1,4 +1,5 @@
-"""How an epoch is cut: into optimiser steps, these into batches whose gradients add up, these among processes."""
+"""What an epoch is: its samples in order, cut into optimiser steps, these into batches whose gradients add up, these
+among processes."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks import luck
 from vision_tasks.errors import UserError
 
 
@@ -14,9 +16,39 @@ from vision_tasks.errors import UserError
 class Part:
     """What one process computes at once."""
 
-    samples: NDArray[np.int64]  # positions among all samples
+    samples: NDArray[np.int64]  # positions among all N samples; N more for each time it was in the epoch before
     share: float  # of the step's images that are in it
     ends_step: bool  # the optimiser moves after it
+
+
+def repeat_factors(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often each image is to be seen, relative to others [N], by what it holds of each class: `counts` [N,K].
+
+    The factor of a class is the inverse root of the share of images that show it; an image has the largest factor of
+    its classes, and 1 if it shows none (Gupta, Dollar, Girshick: LVIS, CVPR 2019, with 1 as the threshold: LVIS lifts
+    only classes rarer than a thousandth, of which small data sets have none). The root, and not the inverse share
+    itself, keeps the few images of a rare class from being learnt by heart.
+    """
+    shown = counts > 0
+    share = shown.mean(axis=0).clip(min=1 / len(counts))
+    return np.asarray(np.where(shown, share**-0.5, 1.0).max(axis=1, initial=1.0))
+
+
+def balanced_order(factors: NDArray[np.float64], seed: int, epoch: int, keys: luck.Keys) -> NDArray[np.int64]:
+    """As many draws as there are samples, shuffled; as in `Part.samples`.
+
+    Systematic sampling: of N draws a sample gets its share by `factors` [N], rounded up or down. What is drawn depends
+    on the samples' keys, not on the order they come in.
+    """
+    count = len(factors)
+    queue = luck.order(seed, "balance", epoch, keys)
+    ends = factors[queue].cumsum()
+    start = luck.uniform(seed, "balance from", epoch, luck.keys([""]), 1)[0, 0]
+    marks = (np.arange(count) + start) / count * ends[-1]
+    drawn = np.sort(queue[np.searchsorted(ends, marks, side="right").clip(max=count - 1)])
+    times = np.arange(count) - np.searchsorted(drawn, drawn)  # that it was drawn before
+    places = luck.uniform(seed, "order", epoch, keys[drawn], int(times.max()) + 1)[np.arange(count), times]
+    return np.asarray((drawn + times * count)[np.lexsort((keys[drawn], places))])
 
 
 def steps_per_epoch(images: int, batch_size: int, accumulate: int) -> int:

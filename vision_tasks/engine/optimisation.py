@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vision_tasks.config import TrainConfig
+from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.types import Sample
@@ -75,18 +77,36 @@ def start_momentum(optimiser: Optimizer) -> None:
                 optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
+def class_counts(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
+    """How much of each class every sample holds, float32 [N,K]; reads all truth, which for masks means decoding them.
+
+    What can't be read counts as empty: it is told, or ends the training, when its turn comes.
+    """
+    counts = torch.zeros(len(samples), num_classes)
+    with progress("counting classes", len(samples)) as bar:
+        for row, sample in zip(counts, samples, strict=True):
+            with suppress(UserError):
+                row.copy_(sample.truth(None).counts(num_classes))
+            bar.advance(1)
+    return counts
+
+
 def balanced_weights(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
     """A weight for each class [K], inversely proportional to how often it occurs; 1 on average over what occurs.
 
     scikit-learn's "balanced": total / (K * count). A class that never occurs has no influence; it weighs 1.
     """
-    counts = sum((sample.truth(None).counts(num_classes) for sample in samples), torch.zeros(num_classes))
+    counts = class_counts(samples, num_classes).sum(dim=0)
     weight = counts.sum() / (num_classes * counts.clamp(min=1))
     return torch.where(counts > 0, weight, 1.0)
 
 
 class WeightMean:
-    """The exponential running mean of a model's weights; buffers are taken as they are."""
+    """The running mean of a model's weights and statistics, exponential after a start in which it is wider.
+
+    Statistics of normalisation belong to the weights that made them, so they are averaged alike; what counts (whole
+    numbers) is taken as it is.
+    """
 
     def __init__(self, model: TaskModel[Any], decay: float) -> None:
         self.model: TaskModel[Any] = copy.deepcopy(model).eval().requires_grad_(False)
@@ -94,9 +114,19 @@ class WeightMean:
 
     @torch.no_grad()
     def update(self, model: TaskModel[Any], step: int) -> None:
-        """Move towards `model` after `step` (from 0); the first steps count more, or the start would linger."""
+        """Move towards `model` after `step` (from 0).
+
+        Until `decay` is reached, the mean looks back over a ninth of the steps, however many they are: the polynomial
+        decay of Shamir and Zhang (ICML 2013, eta = 8), whose rate is optimal without knowing the training's length.
+        """
         decay = min(self.decay, (1 + step) / (10 + step))
-        for kept, parameter in zip(self.model.parameters(), model.parameters(), strict=True):
-            kept.data.lerp_(parameter.data, 1 - decay)
-        for statistic, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            statistic.copy_(buffer)
+        for kept, new in zip(_state(self.model), _state(model), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+
+def _state(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()

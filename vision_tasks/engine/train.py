@@ -9,12 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import isfinite
 from typing import Any, Generic
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vision_tasks import luck
@@ -30,12 +33,13 @@ from vision_tasks.device import (
     fabric_for,
     keep_freed_memory,
 )
-from vision_tasks.engine.batching import Part, cut, steps_per_epoch
+from vision_tasks.engine.batching import Part, balanced_order, cut, repeat_factors, steps_per_epoch
 from vision_tasks.engine.evaluate import Inference, nothing_readable, score
 from vision_tasks.engine.optimisation import (
     Holder,
     WeightMean,
     balanced_weights,
+    class_counts,
     held_at,
     make_optimiser,
     start_momentum,
@@ -46,7 +50,7 @@ from vision_tasks.engine.run_folder import RunFolder, dumps, environment
 from vision_tasks.engine.scalars import Scalars
 from vision_tasks.engine.schedule import pace, set_pace
 from vision_tasks.engine.state import Position, load_state, save_state
-from vision_tasks.errors import UserError
+from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_text
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import save_model
@@ -72,6 +76,25 @@ class TrainingData(Generic[T]):
             return self
         order = luck.order(config.seed, "subset", 0, luck.keys(sample.id for sample in self.train))
         return replace(self, train=[self.train[i] for i in sorted(order[: config.max_images])])
+
+    def counts(self) -> NDArray[np.float64]:
+        """How much of each class every training image holds, [N,K]."""
+        return class_counts(self.train, len(self.classes)).double().numpy()
+
+    def require_truth(self) -> None:
+        """Raises UserError where no training image shows any class; reads no further than the first that does."""
+        if not any(_may_show_a_class(sample, len(self.classes)) for sample in self.train):
+            raise UserError(
+                f"none of {len(self.train)} training images shows any of the classes {some(self.classes)}, so nothing "
+                "can be learned; mend the annotations, or raise --max-images"
+            )
+
+
+def _may_show_a_class(sample: Sample[T], num_classes: int) -> bool:
+    try:
+        return bool(sample.truth(None).counts(num_classes).any())
+    except UserError:  # an image that can't be read: the loader tells of it
+        return True
 
 
 @dataclass
@@ -100,6 +123,11 @@ class Training(Generic[T]):
         config = self.config
         self.planner = Planner(config.augment, config.input.canvas, config.fit, self.keys, config.seed, config.epochs)
         self.steps_per_epoch = steps_per_epoch(len(self.data.train), config.batch_size, config.accumulate)
+
+    @cached_property
+    def factors(self) -> NDArray[np.float64] | None:
+        """How often each image is to be seen, relative to others [N]; None: once an epoch."""
+        return repeat_factors(self.data.counts()) if self.config.sampling == "balanced" else None
 
     @property
     def is_first(self) -> bool:
@@ -193,9 +221,12 @@ class Training(Generic[T]):
             self.held, self.module = what, self.fabric.setup_module(self.model)
 
     def _parts(self, epoch: int) -> list[Part]:
-        """This process' parts of the epoch: shuffled by keyed luck."""
+        """This process' parts of the epoch: shuffled, or drawn, by keyed luck."""
         config, fabric = self.config, self.fabric
-        order = luck.order(config.seed, "order", epoch, self.keys)
+        if self.factors is None:
+            order = luck.order(config.seed, "order", epoch, self.keys)
+        else:
+            order = balanced_order(self.factors, config.seed, epoch, self.keys)
         return cut(order, config.batch_size, config.accumulate, fabric.world_size, fabric.global_rank)
 
     def _learn(self, part: Part, batch: Batch[T], bar: Bar) -> None:
@@ -367,6 +398,7 @@ class Training(Generic[T]):
 def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingData[T], resume: bool) -> None:
     """Train into `folder`, from the configured weights or from the folder's last state; the caller's luck is kept."""
     data = data.limited(config)
+    data.require_truth()
     device = choose_device(config.device)
     keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, Never
+from typing import Generic, Never, TextIO
 
 import numpy as np
 
@@ -57,23 +57,26 @@ def predict(
     )
     info = model.model.info
     output = Output(out, [sample.id for sample in samples], info.classes, info.class_ids, settings.report)
-    predicted = failed = 0
     with (
         _opened(task, output, settings.formats) as writes,
         (out / "failures.jsonl").open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
         progress("predicting", len(samples)) as bar,
     ):
         writer = _Writer(task, output, writes, spec.bands)
+        failed = _list_failures(failures, found.failures)
+        predicted = 0
         for batch in loader:
             results = in_original_pixels(model(batch.images), batch) if batch.info else iter(())
             tried = [writer.write(each, result) for each, result in zip(batch.info, results, strict=True)]
-            unread = [*batch.failures, *(failure for failure in tried if failure)]
-            for failure in unread:
-                failures.write(dumps({"image": failure.id, "reason": failure.reason}) + "\n")
+            failed += _list_failures(failures, [*batch.failures, *(failure for failure in tried if failure)])
             predicted += tried.count(None)
-            failed += len(unread)
             bar.advance(len(batch) + len(batch.failures))
     return Summary(predicted, failed, found.skipped)
+
+
+def _list_failures(file: TextIO, failures: Sequence[Failure]) -> int:
+    file.writelines(dumps({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
+    return len(failures)
 
 
 @contextmanager

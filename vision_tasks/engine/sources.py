@@ -11,6 +11,7 @@ from stat import S_ISREG
 
 from vision_tasks.data.folders import is_image as has_image_name
 from vision_tasks.errors import UserError
+from vision_tasks.types import Failure
 
 # The first bytes of the formats that are read, for images without an image's extension.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P4", b"P5", b"P6",
@@ -23,6 +24,7 @@ class Found:
 
     images: tuple[tuple[str, Path], ...]  # (name, path)
     skipped: int  # files that are no images
+    failures: tuple[Failure, ...] = ()  # folders that could not be looked through
 
 
 def find_images(sources: Iterable[str | Path], without: Path | None = None) -> Found:
@@ -30,12 +32,13 @@ def find_images(sources: Iterable[str | Path], without: Path | None = None) -> F
 
     Raises UserError for a source that doesn't exist, and if there is no image at all.
     """
-    excluded = without.absolute() if without is not None else None
+    excluded = _absolute(without) if without is not None else None
     found: dict[Path, Path] = {}  # image -> where its name begins
     skipped = within = 0
+    unread: list[OSError] = []
     for source in map(str, sources):
-        for root, path, named in _files(source):
-            if excluded is not None and path.absolute().is_relative_to(excluded):
+        for root, path, named in _files(source, unread):
+            if excluded is not None and _absolute(path).is_relative_to(excluded):
                 within += 1
             elif named or is_image(path):
                 found.setdefault(path, root)
@@ -43,18 +46,24 @@ def find_images(sources: Iterable[str | Path], without: Path | None = None) -> F
                 skipped += 1
     if not found:
         own = f", and {within} in {without}, which is written to" if within else ""
-        raise UserError(f"no images found in {', '.join(map(str, sources))} ({skipped} other files{own})")
-    return Found(_named(found), skipped)
+        closed = f", and {unread[0].filename}: {unread[0].strerror}" if unread else ""
+        raise UserError(f"no images found in {', '.join(map(str, sources))} ({skipped} other files{own}{closed})")
+    closed_folders = (Failure(each.filename, Path(each.filename), each.strerror or str(each)) for each in unread)
+    return Found(_named(found), skipped, tuple(closed_folders))
 
 
 def _named(found: dict[Path, Path]) -> tuple[tuple[str, Path], ...]:
     """(name, path): relative to its source, or where two sources share a name, all relative to their common folder."""
     names = {path.relative_to(root).as_posix(): path for path, root in found.items()}
     if len(names) < len(found):
-        # Without "..": files are written under these names, and none may lead out of the output's folder.
-        common = os.path.commonpath([os.path.abspath(root) for root in found.values()])  # noqa: PTH100
-        names = {Path(os.path.abspath(path)).relative_to(common).as_posix(): path for path in found}  # noqa: PTH100
+        common = os.path.commonpath([_absolute(root) for root in found.values()])
+        names = {_absolute(path).relative_to(common).as_posix(): path for path in found}
     return tuple(sorted(names.items()))
+
+
+def _absolute(path: Path) -> Path:
+    """Without "..": files are written under names, and none may lead out of the output's folder."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  # pathlib keeps ".."
 
 
 def is_image(path: Path) -> bool:
@@ -72,13 +81,13 @@ def is_image(path: Path) -> bool:
     return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"
 
 
-def _files(source: str) -> Iterator[tuple[Path, Path, bool]]:
-    """(root, file, whether the user named this very file) of one source."""
+def _files(source: str, unread: list[OSError]) -> Iterator[tuple[Path, Path, bool]]:
+    """(root, file, whether the user named this very file) of one source; `unread` gets folders that can't be listed."""
     path = Path(source)
     if path.is_file():
         yield path.parent, path, True
     elif path.is_dir():
-        for folder, folders, files in os.walk(path):
+        for folder, folders, files in os.walk(path, onerror=unread.append):
             folders.sort()
             for name in sorted(files):
                 yield path, Path(folder, name), False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def record(prediction: Labels, image: str, output: Output) -> list[dict[str, Any
 
 def draw(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
     """The image with its class and probability on a bar below it."""
-    return caption(pixels, _words(_best(prediction, output, 1)))
+    return caption(pixels, _words(_best(prediction, output, 1)) or ["no class"])
 
 
 def record_many(prediction: Labels, image: str, output: Output) -> list[dict[str, Any]]:
@@ -59,6 +60,7 @@ def _best(prediction: Labels, output: Output, count: int) -> list[dict[str, Any]
     return [
         {"label": output.classes[label], "score": round(score, 6)}
         for score, label in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        if isfinite(score)  # of a network that has diverged
     ]
 
 

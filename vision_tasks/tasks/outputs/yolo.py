@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,11 +39,15 @@ def _open(output: Output) -> Iterator[Write[Any]]:
 YOLO: Format[Any] = Format(("labels/", "data.yaml", "classes.txt"), _open)
 
 
-def shared_stems(images: Sequence[str]) -> frozenset[str]:
+def shared_stems(images: Sequence[str]) -> set[str]:
     """Paths without suffix that don't tell which of `images` is meant, as they belong to several or are one's path."""
-    counts = Counter(_stem(image) for image in images)
-    counts.update(image for image in images if _stem(image) != image)
-    return frozenset(stem for stem, number in counts.items() if number > 1)
+    whole, seen, shared = set(images), set(), set()
+    for image in images:
+        stem = _stem(image)
+        if stem in seen or (stem != image and stem in whole):
+            shared.add(stem)
+        seen.add(stem)
+    return shared
 
 
 def _stem(image: str) -> str:

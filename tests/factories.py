@@ -215,7 +215,7 @@ def scene(number: int, i: int, classes: Sequence[str], size: tuple[int, int]) ->
 
 def write_coco(
     root: Path,
-    classes: Mapping[int, str] = {1: "a", 2: "b"},  # noqa: B006  read only
+    classes: Mapping[int, str] = {1: "a", 2: "b"},
     images: int = 6,
     size: tuple[int, int] = (60, 80),
     splits: Sequence[str] = ("train", "val", "test"),

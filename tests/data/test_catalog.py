@@ -1,11 +1,12 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.factories import write_folder_per_class, write_table, write_voc
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
-from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.dataset import Dataset, Flaw
 from vision_tasks.data.readers import csv_labels, folder_per_class, pascal_voc
 from vision_tasks.errors import UserError
 from vision_tasks.types import Labels, Sample
@@ -120,6 +121,19 @@ def test_training_on_nothing_is_an_error(empty: str) -> None:
         train_val(dataset(**({"train": ["a/1"], "val": ["a/2"]} | {empty: []})))
     with pytest.raises(UserError, match="split 'train' has no images"):
         train_val(dataset(all=[]))
+
+
+def test_training_on_images_that_show_nothing_is_an_error() -> None:
+    data = dataset(train=["a/1", "b/1"], val=["a/2"])
+    some = replace(data, negatives=frozenset({"a/1", "a/2"}))
+    assert ids(train_val(some)[0]) == ["a/1", "b/1"]
+    none = replace(data, negatives=frozenset({"a/1", "b/1"}))
+    with pytest.raises(UserError, match=r"/data/birds: nothing usable is annotated in the 2 images of 'train'"):
+        train_val(none)
+    flaws = (Flaw(Path("x.json"), "box 1 has no area: dropped"), Flaw(Path("y.json"), "box 2"))
+    with pytest.raises(UserError, match=r"the first of 2 flaws: x\.json: box 1 has no area: dropped$"):
+        train_val(replace(none, flaws=flaws))
+    assert ids(pick_split(none, "train")) == ["a/1", "b/1"]  # scoring what must be found nowhere makes sense
 
 
 def test_data_without_splits_is_cut_80_10_10_and_said() -> None:

@@ -75,13 +75,13 @@ def test_an_image_of_unknown_size_ends_nowhere_but_begins_at_0() -> None:
 
 def test_the_truth_is_not_changed_through_what_was_handed_out() -> None:
     boxes = BoxList.in_pixels((60, 80))
-    boxes.add((1, 2, 3, 4), 1)
+    boxes.add((1, 2, 3, 4), 1, True)
     checked = boxes.checked()
     first = checked.in_pixels()
     for tensor in (first.xyxy, first.label, first.crowd):
-        tensor.zero_().add_(1)
+        tensor.fill_(0)
     second = checked.in_pixels()
-    assert (second.xyxy.tolist(), second.label.tolist(), second.crowd.tolist()) == ([[[1, 2, 3, 4]]], [[1]], [[False]])
+    assert (second.xyxy.tolist(), second.label.tolist(), second.crowd.tolist()) == ([[[1, 2, 3, 4]]], [[1]], [[True]])
 
 
 def test_boxes_for_another_size_than_the_images_are_an_error() -> None:

@@ -30,7 +30,9 @@ class Policy(BaseModel):
     quarter_turns: bool = Field(False, description="turned by 0, 90, 180 or 270 degrees, each as often: no up or down")
     shear: float = Field(0.0, ge=0, lt=90, description="degrees along each axis, drawn from [-shear, shear]")
     zoom: Range = Field((1.0, 1.0), description="factor of size about the canvas' centre")
-    shift: float = Field(0.0, ge=0, le=1, description="share of the canvas side, drawn from [-shift, shift]")
+    shift: float = Field(
+        0.0, ge=0, le=1, description="share of the canvas side, drawn from [-shift, shift], in whole pixels"
+    )
     brightness: float = Field(0.0, ge=0, le=1, description="factor drawn from [1 - b, 1 + b]")
     contrast: float = Field(0.0, ge=0, le=1, description="factor about the middle grey drawn from [1 - c, 1 + c]")
     saturation: float = Field(0.0, ge=0, le=1, description="factor about the pixel's grey drawn from [1 - s, 1 + s]")

@@ -196,7 +196,7 @@ def test_all_steps_together_are_torchvisions_one_after_the_other(choose):
         # Zoom and shear: half way between 0.8 and 1.8 in logarithms; 0.7 of the way from -10 to 10 degrees.
         item = affine(item, scale=1.2, shear=[-4.0, 0.0])
         item = affine(item, angle=18.0)  # 0.8 of the way from -30 to 30
-        return affine(item, translate=[0.04 * 64, -0.08 * 48])  # 0.6 and 0.3 of the way from -0.2 to 0.2
+        return affine(item, translate=[3, -4])  # 0.6 and 0.3 of the way from -0.2 to 0.2: 2.56 and -3.84 px
 
     corners = [[0.0, 0.0], [64.0, 0.0], [64.0, 48.0], [0.0, 48.0]]
     moved = follow(as_boxes(torch.tensor([[*point, *point] for point in corners], dtype=torch.float64)))
@@ -225,3 +225,24 @@ def test_quarter_turns_move_pixels_and_nothing_else():
         warp_into(canvas, pixels, matrices[int(np.argmax(turns == turn))])
         assert np.array_equal(canvas, np.rot90(pixels, -turn))
         assert abs((turns == turn).sum() - count / 4) < 5 * (count * 3 / 16) ** 0.5
+
+
+def test_turned_mirrored_and_shifted_pixels_are_those_of_the_image():
+    side = 33
+    policy = Policy(flip_x=0.5, flip_y=0.5, quarter_turns=True, shift=0.2)
+    planner = Planner(policy, (side, side), "stretch", luck.keys(map(str, range(64))), seed=1, epochs=1)
+    source = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[:side, :side]
+    seen = set()
+    for canvas in planner.plan(0, np.arange(64)):
+        matrix = canvas[0].place((side, side))
+        expected = np.full_like(source, BORDER)
+        x, y, _ = np.tensordot(matrix, [columns + 0.5, rows + 0.5, np.ones_like(rows)], 1)
+        x, y = np.floor(x).astype(int), np.floor(y).astype(int)
+        inside = (x >= 0) & (x < side) & (y >= 0) & (y < side)
+        expected[y[inside], x[inside]] = source[inside]
+        painted = np.full_like(source, BORDER)
+        warp_into(painted, source, matrix)
+        np.testing.assert_array_equal(painted, expected)
+        seen.add(tuple(matrix[:2, :2].astype(int).ravel()))
+    assert len(seen) == 8  # all ways to turn and mirror a square

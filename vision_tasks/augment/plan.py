@@ -170,7 +170,8 @@ class Planner:
             ),
             self.canvas,
         )
-        shift = _around(draws[:, 6:8], policy.shift) * [self.canvas[1], self.canvas[0]]
+        # By whole pixels, as torchvision's: half a pixel would blur what is not scaled, and small pictures live by it.
+        shift = np.rint(_around(draws[:, 6:8], policy.shift) * [self.canvas[1], self.canvas[0]])
         return np.array([translate(x, y) @ matrix for (x, y), matrix in zip(shift, matrices, strict=True)]).reshape(
             -1, 3, 3
         )

@@ -34,7 +34,7 @@ def nothing(*, scored: bool) -> Boxes:
 def ours(pairs: list[Pair]) -> dict:
     metric = DetectionMetric(CLASSES)
     for prediction, truth in pairs:
-        metric.update(prediction, truth)
+        metric.update(prediction, truth, "1.jpg")
     return metric.compute()
 
 
@@ -190,5 +190,6 @@ def test_padding_is_no_box() -> None:
         metric.update(
             Boxes(p.xyxy[padded], p.label[padded], p.valid[padded], p.crowd[padded], p.score[padded]),
             Boxes(t.xyxy[padded], t.label[padded], t.valid[padded], t.crowd[padded]),
+            "1.jpg",
         )
     assert metric.compute() == ours(pairs)

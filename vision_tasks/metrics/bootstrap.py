@@ -11,6 +11,25 @@ scores see the same resamples, and the same images in the same order always give
 - One image, or none, says nothing about other images: the interval is [nan, nan].
 - A score that is the same for every image (all right, say) has an interval without width, although more images could
   bring other results: the percentile bootstrap knows no images but those it was given.
+
+**Scores with a bias.** Mean average precision comes out higher on few images than on many: precision is taken from the
+luckiest place of each ranking, and the fewer boxes, the more luck. A resample, in which only 63 % of the images occur,
+is luckier still, and so the percentile interval lies too high. Here the draws are random halves of the images, without
+replacement: scores of halves vary around their mean as much as scores of all images do around theirs (Politis, Romano,
+Wolf: Subsampling, 1999, chapter 2), no image occurs twice, and what a half has more than the whole says how the bias
+falls. Between all images and infinitely many lies about twice as much: that is a bias falling as n^-0.58, where the
+theory of such maxima has n^(-1/2) to n^(-2/3), and simulations have 1.5 to 2.5 times. So the halves' percentiles are
+moved until their mean is the score less twice the halves' excess. Coverage of the 95 % interval for map, map_50, map_75
+of simulated data, against the same population's 40,000 images (`percentile`: the plain bootstrap there):
+
+    images  classes  data sets  covered by this       percentile         bias / standard deviation of map
+       100        5        100  0.96  0.95  0.93      0.83  0.83  0.83    1.0
+       300        1        100  0.91  0.92  0.90                          0.1
+       200       20        100  0.97  0.96  0.97                          1.5
+       100       20         60                        0.58  0.63  0.63    1.3
+       200       40         40                        0.15  0.20  0.23    2.4
+       300       80         60  0.87  0.92  0.88      0.03  0.05  0.08    2.7
+      1000       20         50  0.92  0.94  0.92                          1.0
 """
 
 from __future__ import annotations
@@ -29,6 +48,7 @@ PERCENTILES = (2.5, 97.5)
 
 Scores = dict[str, Array]  # by name, each [R]
 
+_EXCESS = 3  # from the mean of halves to the score, and twice as far beyond
 _AT_ONCE = 4_000_000  # draws held at a time: 32 MB
 
 
@@ -39,6 +59,24 @@ def estimate(images: int, scores: Callable[[Array], Scores], intervals: bool) ->
         resampled = [scores(draws) for draws in _resamples(images)]
         found |= {f"{name}_ci": _interval([part[name] for part in resampled]) for name in tuple(found)}
     return found
+
+
+def halves(images: int) -> NDArray[np.float32]:
+    """Weights [n,R] float32: random halves, 1 where an image is in, and their complements; R = 0 for n < 2."""
+    luck = np.random.default_rng(0)
+    first = np.zeros((RESAMPLES // 2 if images > 1 else 0, images), np.float32)
+    for row in first:
+        row[luck.permutation(images)[: images // 2]] = 1
+    return np.ascontiguousarray(np.concatenate([first, 1 - first]).T)
+
+
+def corrected_interval(score: float, of_halves: Array) -> list[float]:
+    """The 95 % interval of a score in [0, 1] that few images make too high, from its values [R] on `halves`."""
+    defined = of_halves[~np.isnan(of_halves)]
+    if not defined.size:
+        return [nan, nan]
+    ends = np.percentile(defined, PERCENTILES) - _EXCESS * (defined.mean() - score)
+    return [float(end) for end in ends.clip(0, 1)]
 
 
 def sums_by(draws: Array, index: NDArray[np.int64], size: int, value: Array | None = None) -> Array:

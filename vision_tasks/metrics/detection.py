@@ -1,117 +1,134 @@
 """COCO's scores of boxes, exactly as pycocotools computes them (10 IoU thresholds 0.50:0.95, 101 recall points).
 
 `map`, `map_50`, `map_75`, `map_small|medium|large` (areas to 32^2, to 96^2, above; a border belongs to both sides) and
-`mar_100`, the mean over classes that have a box of truth. At most 100 boxes an image and class count, the highest
-scores first. A crowd may be matched any number of times and is neither a hit nor a miss. Where COCO says -1, because
-there is no truth to find, the score is nan; where there is truth and no prediction it is 0.
+`mar_1`, `mar_10`, `mar_100` (with at most so many boxes an image and class), the mean over classes that have a box of
+truth. At most 100 boxes an image and class count, the highest scores first. A crowd may be matched any number of times
+and is neither a hit nor a miss. Where COCO says -1, because there is no truth to find, the score is nan; where there is
+truth and no prediction it is 0.
 
 The area of a box of truth is width x height. COCO's own files carry the area of the outline instead, which moves some
 objects to a smaller size class: `map_small`, `map_medium` and `map_large` (only these) then differ from COCO's.
 
-Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, and cocoapi's cocoeval.py.
+Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, and cocoapi's cocoeval.py. The 95 % intervals of map,
+map_50, map_75 and mar_100 are corrected for the bias of small sets, see `bootstrap.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vision_tasks.metrics.average_precision import Averages, averages
+from vision_tasks.metrics.base import per_class
+from vision_tasks.metrics.bootstrap import corrected_interval, halves
+from vision_tasks.metrics.box_confusion import confusion_matrix
+from vision_tasks.metrics.box_rows import RowList, Rows
+from vision_tasks.metrics.coco import CocoEvaluation
+from vision_tasks.metrics.label_errors import label_errors
+from vision_tasks.metrics.matching import ranked
+from vision_tasks.metrics.ratios import Array, mean_of_defined
 from vision_tasks.types import Boxes
 
-Array = NDArray[np.float64]
-
-# Places on the axes of COCO's results: precision [threshold 10, recall 101, class, area 4, limit 3] and recall without
-# its second axis.
+# Places on the axes of COCO's results (see `CocoEvaluation.curves`).
 _IOU_50, _IOU_75 = 0, 5
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
-_LIMIT_100 = 2
+_LIMIT_1, _LIMIT_10, _LIMIT_100 = range(3)
 
 
 class DetectionMetric:
-    """Mean average precision of boxes; keeps every box, at 7 numbers each."""
+    """Mean average precision of boxes; keeps every box, at 28 bytes each."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
-        self._images = 0
-        self._truth: list[Array] = []  # [N,7] a row as `_rows` makes it, the last column is crowd
-        self._predictions: list[Array] = []  # [N,7], the last column is score
+        self._images: list[str] = []
+        self._truth = RowList()
+        self._predictions = RowList()
 
-    def update(self, prediction: Boxes, truth: Boxes) -> None:
+    def update(self, prediction: Boxes, truth: Boxes, image: str) -> None:
         """Count one image: boxes with scores against boxes of truth, both B = 1 in original pixels."""
         assert prediction.score is not None
-        self._images += 1
-        self._truth.append(_rows(truth, truth.crowd.double().numpy(), self._images))
-        self._predictions.append(_rows(prediction, prediction.score.double().numpy(), self._images))
+        self._images.append(image)
+        self._truth.add(truth, truth.crowd.numpy())
+        self._predictions.add(prediction, prediction.score.numpy())
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:
         """The scores named above, `images`, and per class `map`, `map_50` and `boxes` (of truth, without crowds).
 
-        There are no intervals yet.
+        With `intervals` also the intervals, and what a person looks into: `curves` (see `_curves`), `confusion` (rows
+        [K+1][K+1], see `box_confusion.py`), `errors` (by kind, see `CocoEvaluation.tide`) and `label_errors` (see
+        `label_errors.py`).
         """
-        truth, predictions = _joined(self._truth), _joined(self._predictions)
-        precision, recall = _coco(self._images, len(self._classes), truth, predictions)
-        by_class = precision[:, :, :, _ALL, _LIMIT_100]  # [10,101,K]
-        boxes = np.bincount(truth[truth[:, 6] == 0, 5].astype(np.int64), minlength=len(self._classes) + 1)
+        truth, predictions = self._truth.rows(), self._predictions.rows()
+        coco = CocoEvaluation(len(self._images), len(self._classes), truth, predictions)
+        precision, recall, confidence = (np.where(found > -1, found, np.nan) for found in coco.curves())
+        scores = _scores(precision, recall)
+        found = {**scores, "images": len(self._images), "per_class": self._per_class(precision, truth)}
+        if not intervals:
+            return found
         return {
-            "map": _mean(by_class),
-            "map_50": _mean(by_class[_IOU_50]),
-            "map_75": _mean(by_class[_IOU_75]),
-            "map_small": _mean(precision[:, :, :, _SMALL, _LIMIT_100]),
-            "map_medium": _mean(precision[:, :, :, _MEDIUM, _LIMIT_100]),
-            "map_large": _mean(precision[:, :, :, _LARGE, _LIMIT_100]),
-            "mar_100": _mean(recall[:, :, _ALL, _LIMIT_100]),
-            "images": self._images,
-            "per_class": {
-                name: {
-                    "map": _mean(by_class[..., i]),
-                    "map_50": _mean(by_class[_IOU_50, :, i]),
-                    "boxes": int(boxes[i + 1]),
-                }
-                for i, name in enumerate(self._classes)
-            },
+            **found,
+            **_intervals(scores, predictions, truth, len(self._images), len(self._classes)),
+            "curves": self._curves(
+                precision[_IOU_50, ..., _ALL, _LIMIT_100], confidence[_IOU_50, ..., _ALL, _LIMIT_100]
+            ),
+            "confusion": confusion_matrix(predictions, truth, len(self._classes)).tolist(),
+            "errors": coco.tide(),
+            "label_errors": label_errors(predictions, truth, self._images, self._classes),
+        }
+
+    def _per_class(self, precision: Array, truth: Rows) -> dict[str, dict[str, Any]]:
+        by_class = precision[..., _ALL, _LIMIT_100]  # [10,101,K]
+        columns = {
+            "map": mean_of_defined(by_class.reshape(-1, len(self._classes)).T),
+            "map_50": mean_of_defined(by_class[_IOU_50].T),
+            "boxes": np.bincount(truth.label[truth.value == 0], minlength=len(self._classes)),
+        }
+        return per_class(self._classes, columns)
+
+    def _curves(self, precision: Array, confidence: Array) -> dict[str, dict[str, list[float]]]:
+        """{class: {"precision", "confidence"}} at recall 0, 0.01, ... 1 and IoU 0.5, from [101,K].
+
+        `precision` is the best at that recall or beyond, 0 where it is not reached; `confidence` is the threshold that
+        reaches the recall. Classes without truth have no curve.
+        """
+        return {
+            name: {"precision": precision[:, i].round(6).tolist(), "confidence": confidence[:, i].round(6).tolist()}
+            for i, name in enumerate(self._classes)
+            if not np.isnan(precision[0, i])
         }
 
 
-def _rows(boxes: Boxes, last: Array, image: int) -> Array:
-    """[N,7]: image, x, y, width, height, class from 1 (as COCO counts), and `last` [1,N]."""
-    valid = boxes.valid[0].numpy()
-    xyxy = boxes.xyxy[0].double().numpy()[valid]
-    label = boxes.label[0].numpy()[valid] + 1
-    number = np.full(len(label), image)
-    return np.column_stack([number, xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2], label, last[0][valid]])
+def _scores(precision: Array, recall: Array) -> dict[str, float]:
+    """From COCO's arrays with nan for what is undefined."""
+    best = precision[..., _LIMIT_100]
+    parts = {
+        "map": best[..., _ALL],
+        "map_50": best[_IOU_50, ..., _ALL],
+        "map_75": best[_IOU_75, ..., _ALL],
+        "map_small": best[..., _SMALL],
+        "map_medium": best[..., _MEDIUM],
+        "map_large": best[..., _LARGE],
+        "mar_1": recall[..., _ALL, _LIMIT_1],
+        "mar_10": recall[..., _ALL, _LIMIT_10],
+        "mar_100": recall[..., _ALL, _LIMIT_100],
+    }
+    return {name: float(mean_of_defined(part.ravel())) for name, part in parts.items()}
 
 
-def _joined(rows: list[Array]) -> Array:
-    return np.concatenate([np.empty((0, 7)), *rows])
+def _intervals(
+    scores: dict[str, float], predictions: Rows, truth: Rows, images: int, classes: int
+) -> dict[str, list[float]]:
+    resampled = _means(averages(ranked(predictions, truth, classes), halves(images)))
+    return {f"{name}_ci": corrected_interval(scores[name], values) for name, values in resampled.items()}
 
 
-def _coco(images: int, classes: int, truth: Array, predictions: Array) -> tuple[Array, Array]:
-    """COCO's precision [10,101,K,4,3] and recall [10,K,4,3]; -1 where there is no truth."""
-    import hotcoco
-
-    coco = hotcoco.COCO.from_arrays(
-        [{"id": i + 1, "width": 0, "height": 0} for i in range(images)],
-        [{"id": i + 1, "name": str(i + 1)} for i in range(classes)],
-        truth[:, 0].astype(np.int64),
-        truth[:, 5].astype(np.int64),
-        np.ascontiguousarray(truth[:, 1:5]),
-        area=truth[:, 3] * truth[:, 4],
-        iscrowd=truth[:, 6].astype(np.int64),
-    )
-    results = coco.load_res(np.ascontiguousarray(predictions[:, [0, 1, 2, 3, 4, 6, 5]]))
-    evaluation = hotcoco.COCOeval(coco, results, "bbox")
-    evaluation.params.img_ids = list(range(1, images + 1))
-    evaluation.params.cat_ids = list(range(1, classes + 1))
-    evaluation.evaluate()
-    evaluation.accumulate()
-    assert evaluation.eval is not None
-    return evaluation.eval["precision"], evaluation.eval["recall"]
-
-
-def _mean(values: Array) -> float:
-    """Over what is defined; nan if nothing is."""
-    defined = values[values > -1]
-    return float(defined.mean()) if defined.size else float("nan")
+def _means(found: Averages) -> dict[str, Array]:
+    """The scores that have intervals, each [R]."""
+    precision, recall = found
+    parts = {"map": precision, "map_50": precision[_IOU_50], "map_75": precision[_IOU_75], "mar_100": recall}
+    return {
+        name: mean_of_defined(part.reshape(prod(part.shape[:-1]), part.shape[-1]).T) for name, part in parts.items()
+    }

@@ -1,11 +1,14 @@
 """Targets follow their images: hand-computed cases, and torchvision v2's functionals as judge."""
 
+import numpy as np
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
 from vision_tasks.geometry import affine, centred, crop, scale, translate
-from vision_tasks.types import IGNORE, Boxes, Labels, Masks
+from vision_tasks.types import IGNORE, MIN_VISIBLE, Boxes, Labels, Masks
 
 
 def one(matrix) -> torch.Tensor:
@@ -138,8 +141,35 @@ class TestBoxes:
         assert kept == {1: [2, 3, 4, 7], 2: [10, 6, 18, 10], 3: [0, 0, 3, 3], 4: [4, 1, 14, 2]}
         assert torch.equal(erased.image(1).xyxy, boxes(*rows).xyxy)  # nothing was erased there
 
-    def test_blend_keeps_both(self):
-        assert boxes((0, 0, 1, 1)).blend(boxes((2, 2, 3, 3)), torch.tensor([0.5])).valid.sum() == 2
+    def test_blend_keeps_both_while_a_tenth_of_each_image_is_left(self):
+        amounts = torch.tensor([0.05, 0.1, 0.5, 0.9, 0.95])
+        ours, theirs = (
+            Boxes.stack([boxes(row, labels=[label])] * 5) for label, row in ((0, (0, 0, 1, 1)), (1, (2, 2, 3, 3)))
+        )
+        mixed = ours.blend(theirs, amounts)
+        kept = [mixed.image(i).label[0].tolist() for i in range(5)]
+        assert kept == [[0], [0, 1], [0, 1], [0, 1], [1]]
+
+    def test_regions_are_the_pixels_touched_by_single_objects(self):
+        truth = Boxes.single(
+            torch.tensor([[1.2, 2.9, 5.0, 6.1], [0, 0, 9, 9], [3, 3, 4, 4]]),
+            torch.tensor([0, 0, 1]),
+            crowd=torch.tensor([False, True, False]),
+        )
+        assert truth.regions() == [(1, 2, 5, 7), (3, 3, 4, 4)]
+        assert Boxes.stack([truth]).regions() == truth.regions()  # padding is no object
+        assert boxes().regions() == []
+
+    def test_crowds_stay_crowds(self):
+        """Through warp, paste and blend, in the rows where they were."""
+        crowd = Boxes.single(torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([1]), crowd=torch.tensor([True]))
+        region = torch.zeros(1, 10, 10, dtype=torch.bool)
+        region[:, :5] = True
+        plain = boxes((1, 6, 3, 9))
+        for mixed in (plain.paste(crowd, region), plain.blend(crowd, torch.tensor([0.5]))):
+            flat = mixed.warp(one(scale(2, 2)), (20, 20)).flat()
+            assert flat.crowd.tolist() == [[False, True]]
+            assert flat.label.tolist() == [[0, 1]]
 
     def test_stack_pads_to_multiples_of_eight_and_drops_padding(self):
         batch = Boxes.stack([boxes(*[(0, 0, i + 1, 1) for i in range(9)]), boxes((1, 1, 2, 2)), boxes()])
@@ -147,6 +177,58 @@ class TestBoxes:
         assert batch.valid.sum(dim=1).tolist() == [9, 1, 0]
         assert batch.image(1).xyxy.tolist() == [[[1, 1, 2, 2]]]
         assert Boxes.stack([boxes(), boxes()]).xyxy.shape == (2, 0, 4)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 10_000), st.floats(-60, 60), st.floats(0.4, 2), st.floats(-25, 25), st.floats(-25, 25))
+    def test_any_affine_equals_torchvision_and_drops_by_the_share_in_sight(self, seed, angle, zoom, shift_x, shift_y):
+        size, random = (60, 80), np.random.default_rng(seed)
+        corner = random.uniform(0, (60, 40), (12, 2))
+        xyxy = torch.from_numpy(np.hstack([corner, corner + random.uniform(2, 30, (12, 2))])).double()
+        move = translate(shift_x, shift_y) @ centred(_rotation(angle) @ scale(zoom, zoom), size)
+        ours = Boxes.single(xyxy, torch.arange(12)).warp(one(move), size)
+
+        theirs = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=size, clamping_mode=None)
+        whole = TF.affine(theirs, angle=angle, translate=[shift_x, shift_y], scale=zoom, shear=[0.0, 0.0])
+        whole = whole.as_subclass(torch.Tensor)
+        seen = whole.clamp(min=0).minimum(torch.tensor([80.0, 60, 80, 60]).double())
+        share = _area(seen) / _area(whole)
+        sure = (share - MIN_VISIBLE).abs() > 1e-3
+        assert torch.equal(ours.valid[0][sure], (share >= MIN_VISIBLE)[sure])
+        kept = ours.valid[0]
+        torch.testing.assert_close(ours.xyxy[0][kept].double(), seen[kept], atol=1e-3, rtol=0)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 10_000))
+    def test_paste_against_counted_pixels(self, seed):
+        """Boxes of whole pixels: what a box keeps is counted on painted masks, its new edges are the mask's extent."""
+        random = np.random.default_rng(seed)
+        rows = [_whole_box(random) for _ in range(6)]
+        x0, y0, x1, y1 = _whole_box(random)
+        region = torch.zeros(1, 20, 20, dtype=torch.bool)
+        region[:, y0:y1, x0:x1] = True
+        under, over = boxes(*rows[:3], labels=[0, 1, 2]), boxes(*rows[3:], labels=[3, 4, 5])
+        mixed = under.paste(over, region).flat()
+        found = dict(zip(mixed.label[0].tolist(), mixed.xyxy[0].tolist(), strict=True))
+        for label, row in enumerate(rows):
+            painted = torch.zeros(20, 20, dtype=torch.bool)
+            painted[row[1] : row[3], row[0] : row[2]] = True
+            seen = painted & (region[0] if label > 2 else ~region[0])
+            if seen.sum() < MIN_VISIBLE * painted.sum() or not seen.any():
+                assert label not in found
+            else:
+                y, x = seen.nonzero(as_tuple=True)
+                assert found[label] == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+    def test_nothing_is_changed_in_place_and_no_boxes_are_no_special_case(self):
+        region = torch.ones(1, 10, 10, dtype=torch.bool)
+        for under, over in ((boxes(), boxes((1, 1, 4, 4))), (boxes((1, 1, 4, 4)), boxes()), (boxes(), boxes())):
+            copies = [under.xyxy.clone(), under.valid.clone(), over.xyxy.clone(), over.valid.clone()]
+            under.paste(over, region)
+            under.blend(over, torch.tensor([0.05]))
+            under.erase(region)
+            under.warp(one(translate(90, 0)), (10, 10))
+            after = [under.xyxy, under.valid, over.xyxy, over.valid]
+            assert all(a.equal(b) for a, b in zip(copies, after, strict=True))
 
     def test_scores_travel(self):
         predicted = Boxes.single(
@@ -208,12 +290,34 @@ class TestMasks:
         torch.testing.assert_close(large.probability, expected)
         assert torch.equal(large.index, expected.argmax(dim=1).to(torch.uint8))
 
+    def test_a_blended_mask_is_pasted_and_stacked_beside_plain_ones(self):
+        blended = mask([[0, 1]]).blend(mask([[2, 2]]), torch.tensor([0.25]))
+        left = torch.tensor([[[True, False]]])
+        onto = mask([[1, 1]]).paste(blended, left)
+        assert onto.dense()[0, :, 0].T.tolist() == [[0.75, 0, 0.25], [0, 1, 0]]
+        under = blended.paste(mask([[1, 1]]), left)
+        assert under.dense()[0, :, 0].T.tolist() == [[0, 1, 0], [0, 0.75, 0.25]]
+        assert under.index.tolist() == [[[1, 1]]]
+        both = Masks.stack([mask([[2, IGNORE]]), blended])
+        assert both.dense()[0, :, 0].T.tolist() == [[0, 0, 1], [0, 0, 0]]
+        assert both.dense()[1].equal(blended.dense()[0])
+
+    def test_no_single_objects_are_known(self):
+        assert mask([[1, 2]]).regions() == Labels.one_hot(0, 2).regions() == []
+
     def test_blank_is_ignore(self):
         assert (mask([[1]]).blank((2, 3)).index == IGNORE).all()
 
 
-def _rotation(degrees: float):
-    import numpy as np
+def _whole_box(random) -> tuple[int, int, int, int]:
+    (x0, x1), (y0, y1) = (sorted(random.choice(21, 2, replace=False).tolist()) for _ in range(2))
+    return x0, y0, x1, y1
 
+
+def _area(xyxy: torch.Tensor) -> torch.Tensor:
+    return (xyxy[:, 2:] - xyxy[:, :2]).clamp(min=0).prod(dim=1)
+
+
+def _rotation(degrees: float):
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return affine(cos, -sin, 0, sin, cos, 0)

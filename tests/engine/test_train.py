@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import vision_tasks as vt
 from tests import factories
+from vision_tasks import luck
 from vision_tasks.config import TrainConfig
-from vision_tasks.engine.optimisation import WeightMean, balanced_weights
+from vision_tasks.engine.optimisation import WeightMean, balanced_weights, class_counts
 from vision_tasks.engine.run_folder import RunFolder
+from vision_tasks.engine.train import Training, TrainingData
 from vision_tasks.tasks import TASKS
+from vision_tasks.types import Labels, Sample
 
 CASES = {
     "classify": (factories.write_folder_per_class, "resnet18", 32),
@@ -239,14 +243,122 @@ def test_a_loss_by_name(tmp_path):
         train("detect", tmp_path / "d", loss="focal")
 
 
-def test_mean_of_weights_against_the_formula():
-    model = vt.create_model("resnet18", ("a", "b"))
-    mean = WeightMean(model, 0.9)
-    expected = model.net.fc.bias.detach().clone().double() if hasattr(model, "net") else None
-    for step in range(5):
+def test_mean_of_weights_and_statistics_against_float64():
+    """What is whole is the model's own; all else follows one formula, in double precision here."""
+    torch.manual_seed(0)
+    model = vt.create_model("cifar_resnet20", ("a", "b")).train()
+    mean = WeightMean(model, 0.6)
+    expected = {name: tensor.double().clone() for name, tensor in model.state_dict().items()}
+    for step in range(30):
         with torch.no_grad():
-            model.net.fc.bias.add_(1.0)
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            model.predict(torch.rand(2, 3, 32, 32))
+            model(torch.rand(4, 3, 32, 32), Labels(torch.eye(2)[[0, 1, 0, 1]]))  # its statistics move
         mean.update(model, step)
-        decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * model.net.fc.bias.detach().double()
-    torch.testing.assert_close(mean.model.net.fc.bias.double(), expected)
+        decay = min(0.6, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            expected[name] = decay * expected[name] + (1 - decay) * tensor.double()
+    found = mean.model.state_dict()
+    counted = [name for name, tensor in found.items() if not tensor.is_floating_point()]
+    assert counted
+    for name, tensor in found.items():
+        if name in counted:
+            assert tensor.item() == model.state_dict()[name].item() == 30
+        else:
+            torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-5, atol=1e-6)
+    assert any("running_var" in name and not found[name].equal(model.state_dict()[name]) for name in found)
+
+
+def test_the_mean_looks_back_over_a_ninth_of_the_steps():
+    """Shamir and Zhang's polynomial decay: an age of a share x of all steps weighs 9 (1 - x)^8, on average a tenth."""
+    model = torch.nn.Linear(1, 1)
+    mean = WeightMean(model, 0.99999)
+    for step in range(2000):
+        torch.nn.init.constant_(model.weight, step)
+        mean.update(model, step)
+    assert 2000 - mean.model.weight.item() == pytest.approx(200, rel=0.02)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_mixing_trains_every_target(task, tmp_path):
+    policy = {"mosaic": 0.5, "copy_paste": 0.7, "cutmix": 0.5, "mixup": 0.7, "mixup_alpha": 1.0, "mix_off": 1}
+    run = train(task, tmp_path, augment="none", epochs=2, ema=0.9, **{f"augment.{k}": v for k, v in policy.items()})
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["loss"] > 0 for line in lines)
+
+
+def seen_ids(monkeypatch):
+    """The ids of the training's images, in the order in which they are learnt from."""
+    seen = []
+    learn = Training._learn
+
+    def recorded(self, part, batch, bar):
+        seen.extend(info.id for info in batch.info)
+        learn(self, part, batch, bar)
+
+    monkeypatch.setattr(Training, "_learn", recorded)
+    return seen
+
+
+def test_rare_classes_are_seen_more_often(tmp_path, monkeypatch):
+    factories.write_folder_per_class(tmp_path / "data", per_class=18)
+    for path in sorted((tmp_path / "data" / "train" / "b").iterdir())[2:]:
+        path.unlink()
+    seen = seen_ids(monkeypatch)
+    train("classify", tmp_path, model="mnist_cnn", image_size=28, epochs=8, sampling="balanced", validate_every=8)
+    assert len(seen) == 8 * 20
+    rare = sum(name.startswith("train/b/") for name in seen)
+    # 2 and 18 images: the roots of their inverse shares are 3 to 1, so they are 6 of 24 parts, a quarter of the draws.
+    assert rare == pytest.approx(40, abs=4)
+
+
+def test_a_mixed_and_balanced_training_goes_on_with_the_same_bits(tmp_path, monkeypatch):
+    policy = {"augment.cutmix": 0.5, "augment.mixup": 0.5, "augment.mix_off": 1}
+    options = {"model": "mnist_cnn", "image_size": 28, "epochs": 3, "ema": 0.9, "sampling": "balanced",
+               "save_steps": 1, **policy}  # fmt: skip
+    whole = train("classify", tmp_path, "whole", **options)
+    move = Training._move
+
+    def interrupted(self, done):
+        if done == 4:
+            raise KeyboardInterrupt
+        move(self, done)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_move", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train("classify", tmp_path, "killed", **options)
+    vt.train("classify", resume=tmp_path / "killed")
+    expected, found = (load_file(folder / "last.safetensors") for folder in (whole, tmp_path / "killed"))
+    assert all(tensor.equal(found[name]) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_balanced_sampling_reads_any_truth(task, tmp_path, monkeypatch):
+    seen = seen_ids(monkeypatch)
+    train(task, tmp_path, sampling="balanced")
+    samples = vt.load_dataset(task, tmp_path / "data").splits["train"]
+    assert len(seen) == len(samples)
+    assert set(seen) <= {sample.id for sample in samples}
+
+
+def test_a_subset_that_shows_no_class_is_an_error(tmp_path):
+    """Of the six images the second shows nothing: with this seed it is the one that is drawn."""
+    factories.write_voc(tmp_path / "data")
+    samples = vt.load_dataset("detect", tmp_path / "data").splits["train"]
+    keys = luck.keys(sample.id for sample in samples)
+    empty = next(i for i, sample in enumerate(samples) if not sample.truth((60, 80)).counts(2).any())
+    seed = next(seed for seed in range(100) if luck.order(seed, "subset", 0, keys)[0] == empty)
+    with pytest.raises(vt.UserError, match=r"none of 1 training images shows any of the classes a, b.*--max-images"):
+        train("detect", tmp_path, max_images=1, seed=seed)
+
+
+def test_a_file_whose_truth_cannot_be_counted_is_left_to_the_loader():
+    def unreadable(size):
+        raise vt.UserError("no such image")
+
+    good = Sample("a", Path("a.jpg"), lambda _: Labels.one_hot(1, 2))
+    bad = Sample("b", Path("b.jpg"), unreadable)
+    assert class_counts([bad, good], 2).tolist() == [[0, 0], [0, 1]]
+    TrainingData([bad], [], ("x", "y")).require_truth()

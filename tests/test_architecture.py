@@ -38,7 +38,7 @@ ADAPTERS = {
     "segmentation_models_pytorch": {"models/smp.py"},
     "timm": {"models/timm_classifiers.py", "models/timm_weights.py"},
     "albumentations": set(),
-    "hotcoco": {"metrics/detection.py"},
+    "hotcoco": {"metrics/coco.py"},
 }
 CUDA_FILES = {"device.py", "data/decode.py", "data/loader.py", "warp_triton.py"}
 

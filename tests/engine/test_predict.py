@@ -13,6 +13,7 @@ from tests import factories
 from vision_tasks.augment.plan import Fit
 from vision_tasks.data.decode import read_image
 from vision_tasks.models.checkpoint import load_model, save_model
+from vision_tasks.tasks import get_task
 from vision_tasks.types import InputSpec
 from vision_tasks.warp import BORDER, warp_into
 
@@ -149,6 +150,9 @@ def test_sources_can_be_files_folders_and_globs(weights, photos, tmp_path):
     [
         ({"source": "nowhere"}, "nowhere does not exist"),
         ({"formats": ["jsnl"]}, "did you mean jsonl"),
+        ({"formats": "jsonl,yolo"}, "unknown format of classify 'yolo'; known: csv, drawings, jsonl$"),
+        ({"formats": ["masks"]}, "known: csv, drawings, jsonl$"),
+        ({"formats": ""}, "known: csv, drawings, jsonl$"),
         ({"weights": "nothing.safetensors"}, "nothing.safetensors"),
     ],
 )
@@ -156,6 +160,54 @@ def test_bad_input(options, message, weights, photos, tmp_path):
     given = {"weights": weights / "classify.safetensors", "source": photos, "out": tmp_path / "o"} | options
     with pytest.raises(vt.UserError, match=message):
         vt.predict("classify", **given)
+
+
+FILES = {
+    "classify": ("drawings", "predictions.csv", "predictions.jsonl"),
+    "detect": ("classes.txt", "data.yaml", "drawings", "labels", "predictions.coco.json", "predictions.csv",
+               "predictions.jsonl", "results.json"),
+    "segment": ("drawings", "masks", "predictions.jsonl"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_every_format_of_a_task_writes_what_it_says(task, weights, photos, tmp_path, capsys):
+    formats = get_task(task).formats
+    given = {"weights": weights / f"{task}.safetensors", "source": photos}
+    vt.predict(task, out=tmp_path / "all", formats=",".join(formats), **given)
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == sorted([*FILES[task], "failures.jsonl"])
+    assert sorted(name.rstrip("/") for each in formats.values() for name in each.writes) == sorted(FILES[task])
+    written = capsys.readouterr().err.split("wrote ")[1]
+    assert all(name in written for name in FILES[task])
+    # What `evaluate --predictions` reads is written unasked.
+    vt.predict(task, out=tmp_path / "few", formats="drawings", **given)
+    always = {"failures.jsonl", "predictions.jsonl"} | ({"masks"} & set(FILES[task]))
+    assert {path.name for path in (tmp_path / "few").iterdir()} == {"drawings", *always}
+
+
+def test_the_csv_of_classes_is_scored_as_the_network_is(tmp_path):
+    torch.manual_seed(0)
+    save_model(vt.create_model("resnet18", ("a", "b")), tmp_path / "w.safetensors", InputSpec((32, 32), "letterbox"))
+    factories.write_folder_per_class(tmp_path / "data")
+    vt.predict(
+        "classify", weights=tmp_path / "w.safetensors", source=tmp_path / "data", out=tmp_path / "o", formats="csv"
+    )
+    asked = {"data": tmp_path / "data", "split": "test"}
+    stored = vt.evaluate("classify", predictions=tmp_path / "o" / "predictions.csv", **asked)
+    own = vt.evaluate("classify", weights=tmp_path / "w.safetensors", **asked)
+    for name in ("top1", "macro_f1", "ece"):
+        assert stored[name] == pytest.approx(own[name], abs=1e-5)
+
+
+def test_scores_that_are_no_numbers_end_nothing(weights, photos, tmp_path):
+    model, _ = load_model(weights / "classify.safetensors")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(float("nan"))
+    save_model(model, tmp_path / "w.safetensors", InputSpec((32, 32), "letterbox"))
+    out = tmp_path / "o"
+    vt.predict("classify", weights=tmp_path / "w.safetensors", source=photos, out=out, formats="csv,drawings")
+    assert [row["predictions"] for row in lines(out / "predictions.jsonl")] == [[], [], [], []]
 
 
 def test_the_output_folder_is_not_a_source(weights, photos):

@@ -1,14 +1,17 @@
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.factories import write_folder_per_class, write_table, write_voc
+from tests.factories import write_coco, write_folder_per_class, write_table, write_voc, write_yolo
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset, Flaw
 from vision_tasks.data.readers import csv_labels, folder_per_class, pascal_voc
 from vision_tasks.errors import UserError
+from vision_tasks.tasks.detect import DETECT
 from vision_tasks.types import Labels, Sample
 
 READERS = [pascal_voc.READER, folder_per_class.READER]
@@ -134,6 +137,29 @@ def test_training_on_images_that_show_nothing_is_an_error() -> None:
     with pytest.raises(UserError, match=r"the first of 2 flaws: x\.json: box 1 has no area: dropped$"):
         train_val(replace(none, flaws=flaws))
     assert ids(pick_split(none, "train")) == ["a/1", "b/1"]  # scoring what must be found nowhere makes sense
+
+
+@pytest.mark.parametrize("write", [write_voc, write_coco, write_yolo])
+def test_boxes_that_are_all_dropped_leave_nothing_to_train_on(tmp_path: Path, write: Callable[..., object]) -> None:
+    write(tmp_path, splits=("train", "val"))
+    assert len(train_val(open_dataset(tmp_path, DETECT.readers))[0]) == 6
+    flat = (
+        (r"<xmax>\d+", "<xmax>1"),
+        (r'"bbox": \[.*?\]', '"bbox": [5, 5, 0, 5]'),
+        (r"(?m)^(\d) .*", r"\1 .5 .5 0 .5"),
+    )
+    for path in tmp_path.rglob("*train*.[xt]*"), tmp_path.rglob("train/*.[jxt]*"):
+        for file in path:
+            if file.suffix in (".xml", ".json", ".txt") and file.parent.name != "Main":
+                text = file.read_text()
+                for pattern, replacement in flat:
+                    text = re.sub(pattern, replacement, text)
+                file.write_text(text)
+    dataset = open_dataset(tmp_path, DETECT.readers)
+    with pytest.raises(
+        UserError, match=r"nothing usable is annotated in the 6 images of 'train'.*has no area: dropped"
+    ):
+        train_val(dataset)
 
 
 def test_data_without_splits_is_cut_80_10_10_and_said() -> None:

@@ -184,6 +184,7 @@ def test_two_dots_of_an_exporter_that_means_the_folder_itself_are_told(tmp_path:
         ("train: images/train\nval: images/val\nvalid: images/val\nnames: [a, b]", "val and valid are the same split"),
         ("train: images/gone\nnames: [a, b]", "train: images/gone is neither a folder nor"),
         ("train: labels/train\nnames: [a, b]", "train: labels/train has no images"),
+        ("train: images/train\nkpt_shape: [17, 2]\nnames: [a, b]", "kpt_shape: labels with keypoints aren't read"),
         ("train: {a: b}\nnames: [a, b]", "train: is no path"),
         ("train: !!python/object/apply:os.getcwd []\nnames: [a, b]", "train"),
     ],

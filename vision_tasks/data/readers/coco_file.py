@@ -78,7 +78,7 @@ def read_coco(path: Path) -> CocoFile:
 
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_hook=_without_outline)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: can't be read as JSON: {error}; get or export it again") from error
     except OSError as error:
@@ -95,6 +95,12 @@ def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
                 f"{path}: is no COCO annotation file: it has no list of objects '{key}'; needed are {', '.join(_LISTS)}"
             )
     return {key: content[key] for key in _LISTS}
+
+
+def _without_outline(row: dict[str, Any]) -> dict[str, Any]:
+    """Most of a file is outlines, which nothing here asks for: without them it takes a third of the memory."""
+    row.pop("segmentation", None)
+    return row
 
 
 _Entry = TypeVar("_Entry", CocoImage, CocoCategory)

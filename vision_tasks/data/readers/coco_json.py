@@ -202,9 +202,10 @@ def _image_ids(source: _Source, file: CocoFile, folder: ImageFolder, bare: bool,
     kept: dict[int, str] = {}
     missing: list[CocoImage] = []
     owner: dict[str, int] = {}
+    below = [place for place in source.below if (folder.root / place).is_dir()]
     for image in file.images.values():
         try:
-            found = folder.find(image.name, source.below)
+            found = folder.find(image.name, below)
         except UserError as error:
             raise UserError(f"{file.path}: file_name of image {image.id}: {error}") from None
         if found is None:

@@ -84,6 +84,8 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 def _described(path: Path) -> YoloLayout:
     content = _content(path)
+    if "kpt_shape" in content:  # after the box their rows go on with points, which nothing tells from a polygon
+        raise UserError(f"{path}: kpt_shape: labels with keypoints aren't read; take the points and this entry out")
     layout = YoloLayout(path.parent, {}, _names(path, content), path)
     base = _inside(path, "path", path.parent, content.get("path") or ".", layout)
     given: dict[str, str] = {}

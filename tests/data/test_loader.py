@@ -14,13 +14,14 @@ from vision_tasks.config import Policy
 from vision_tasks.data.decode import DecodeError
 from vision_tasks.data.loader import Loader
 from vision_tasks.errors import UserError
-from vision_tasks.types import Bands, Boxes, Labels, Masks, Patch, Sample
+from vision_tasks.types import Bands, Boxes, Labels, Masks, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER
 
 CANVAS = (48, 64)
 BUSY = Policy(
-    crop_area=(0.5, 1), flip_x=0.5, rotate=10, zoom=(0.8, 1.2), brightness=0.2, hue=0.1, erase=0.5, mosaic=0.5
-)
+    crop_area=(0.5, 1), flip_x=0.5, rotate=10, zoom=(0.8, 1.2), brightness=0.2, hue=0.1, erase=0.5, mosaic=0.5,
+    copy_paste=0.5, cutmix=0.5, mixup=0.5,
+)  # fmt: skip
 
 
 def label_truth(index, size):
@@ -93,8 +94,10 @@ def test_images_are_channels_last_floats_in_the_unit_interval(pictures):
 
 
 @pytest.mark.parametrize(
-    "policy", [Policy(), Policy(flip_x=1.0), Policy(rotate=30, zoom=(0.6, 0.9)), Policy(mosaic=1.0)]
-)
+    "policy",
+    [Policy(), Policy(flip_x=1.0), Policy(rotate=30, zoom=(0.6, 0.9)), Policy(mosaic=1.0), Policy(cutmix=1.0),
+     Policy(mosaic=1.0, cutmix=1.0)],
+)  # fmt: skip
 def test_boxes_and_masks_follow_the_image(tmp_path, policy):
     """A red rectangle on black: its box and its mask must land where its pixels land."""
     paths = []
@@ -116,7 +119,7 @@ def test_boxes_and_masks_follow_the_image(tmp_path, policy):
     red = (boxed.images[:, 0] > 0.7) & (boxed.images[:, 1] < 0.2)
     disagree = (masked.targets.index == 1) != red
     assert disagree.float().mean() < 0.02
-    if not policy.mosaic and not policy.rotate:
+    if policy in (Policy(), Policy(flip_x=1.0)):
         for i in range(4):
             rows, columns = torch.nonzero(red[i], as_tuple=True)
             found = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
@@ -323,3 +326,91 @@ def test_an_erased_rectangle_is_border_and_its_truth_is_hidden(pictures, truth):
         tensors(erased.targets), tensors(type(plain.targets).stack([plain.targets.erase(hole)])), strict=True
     ):
         assert torch.equal(ours, expected)
+
+
+def laid_over(pictures, truth, overlay):
+    """The first picture alone, the second alone, and the first under the overlay; a batch of one each."""
+    loaded = samples(pictures[:2], truth)
+    first, second = (fitted([i], CANVAS, "letterbox")[0] for i in (0, 1))
+    plans = [[first], [second], [(*first, overlay(second))]]
+    return list(Loader(loaded, plans, CANVAS, detail=CANVAS))
+
+
+def assert_equal_targets(ours, expected):
+    for a, b in zip(tensors(type(ours).stack([ours])), tensors(type(ours).stack([expected])), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_a_blended_canvas_is_the_weighted_mean_of_pixels_and_truth(pictures, truth):
+    first, second, mixed = laid_over(pictures, truth, lambda patches: Overlay(patches, amount=0.3))
+    expected = 0.7 * first.images + 0.3 * second.images
+    torch.testing.assert_close(mixed.images, expected, atol=0.51 / 255, rtol=0)
+    assert_equal_targets(mixed.targets, first.targets.blend(second.targets, torch.tensor([0.3])))
+    assert mixed.info[0].id == first.info[0].id
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_chosen_regions_are_pasted_in_pixels_and_truth(pictures, truth):
+    regions = [(10, 5, 40, 45), (0, 0, 20, 20)]
+    first, second, mixed = laid_over(pictures, truth, lambda patches: Overlay(patches, regions=lambda _: regions))
+    images, target = first.images, first.targets
+    for x0, y0, x1, y1 in regions:
+        hole = torch.zeros(1, *CANVAS, dtype=torch.bool)
+        hole[:, y0:y1, x0:x1] = True
+        images = torch.where(hole[:, None], second.images, images)
+        target = target.paste(second.targets, hole)
+    assert torch.equal(mixed.images, images)
+    assert_equal_targets(mixed.targets, target)
+
+
+def test_regions_are_chosen_by_the_truth_of_the_canvas_they_come_from(pictures):
+    first, second, mixed = laid_over(
+        pictures, box_truth, lambda patches: Overlay(patches, regions=lambda truth: truth.regions())
+    )
+    ((x0, y0, x1, y1),) = second.targets.image(0).regions()
+    assert torch.equal(mixed.images[..., y0:y1, x0:x1], second.images[..., y0:y1, x0:x1])
+    assert (mixed.images != first.images).any(dim=1)[0].sum() <= (x1 - x0) * (y1 - y0)
+    assert second.targets.image(0).xyxy[0].tolist() == mixed.targets.image(0).xyxy[0][-1:].tolist()
+
+
+@pytest.mark.parametrize("truth", [label_truth, mask_truth])
+def test_truth_that_knows_no_objects_has_none_pasted(pictures, truth):
+    loaded = samples(pictures, truth)
+    plain, same = batches(loaded, Policy(), 13)[0], batches(loaded, Policy(copy_paste=1.0), 13)[0]
+    assert torch.equal(plain.images, same.images)
+    assert_equal_targets(plain.targets, same.targets)
+
+
+def test_an_unreadable_second_image_is_named_and_the_first_stays(pictures, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    for policy in (Policy(mixup=1.0), Policy(cutmix=1.0), Policy(copy_paste=1.0)):
+        plain = batches(samples([pictures[0], bad], box_truth), Policy(), 1)[0]
+        batch = batches(samples([pictures[0], bad], box_truth), policy, 1)[0]
+        assert torch.equal(batch.images, plain.images)
+        assert_equal_targets(batch.targets, plain.targets)
+        assert [failure.path for failure in batch.failures] == [bad]
+
+
+def test_nothing_is_laid_over_where_truth_does_not_follow(pictures):
+    loaded = samples(pictures[:2], box_truth)
+    first, second = fitted([0, 1], CANVAS, "letterbox")
+    plan = [first, (*first, Overlay(second, amount=0.5))]
+    for truth in ("none", "original"):
+        (batch,) = Loader(loaded, [plan], CANVAS, detail=CANVAS, truth=truth)
+        assert torch.equal(batch.images[0], batch.images[1])
+
+
+def test_many_bands_are_blended_too(tmp_path):
+    random = np.random.default_rng(2)
+    pixels = [random.integers(0, 256, (*CANVAS, 200), dtype=np.uint8) for _ in range(2)]
+    loaded = [
+        Sample(str(i), tmp_path / "all", partial(label_truth, i), pixels=partial(pixels.__getitem__, i))
+        for i in range(2)
+    ]
+    first, second = fitted([0, 1], CANVAS, "stretch")
+    plan = [(*first, Overlay(second, amount=0.25))]
+    (mixed,) = Loader(loaded, [plan], CANVAS, detail=CANVAS, bands=Bands(tuple(range(1, 201))))
+    expected = torch.from_numpy(0.75 * pixels[0] + 0.25 * pixels[1]).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(mixed.images.double(), expected, atol=0.51 / 255, rtol=0)

@@ -123,12 +123,14 @@ def test_odd_lists_are_told(tmp_path: Path) -> None:
     lists = tmp_path / "ImageSets" / "Main"
     lists.joinpath("train.txt").write_text("train_000\n\ntrain_000\n")
     lists.joinpath("test.txt").write_text("test_000\ntest_001\ntrain_000\n")
+    write_annotation(tmp_path / "Annotations" / "gone.xml", SIZE, [])
     dataset = READER.read(tmp_path)
     assert [len(samples) for samples in dataset.splits.values()] == [1, 2, 3]
     assert {(flaw.path.name, flaw.what) for flaw in dataset.flaws} == {
         ("train.txt", "1 names stand in it twice: taken once"),
         ("test.txt", "1 of its images are in train too (train_000)"),
         ("Main", "1 images stand in no list: not read (train_001.jpg)"),
+        ("Annotations", "1 annotations belong to no image: not read (gone.xml)"),
     }
 
 

@@ -97,6 +97,9 @@ def _splits(root: Path, images: Mapping[str, str], annotations: Mapping[str, str
     unlisted = [name for stem, name in images.items() if stem not in seen]
     if unlisted:
         flaws.append(Flaw(folder, f"{len(unlisted)} images stand in no list: not read ({some(unlisted)})"))
+    if alone := [name for stem, name in annotations.items() if stem not in images]:
+        said = f"{len(alone)} annotations belong to no image: not read ({some(alone)})"
+        flaws.append(Flaw(root / "Annotations", said))
     return splits, flaws
 
 

@@ -34,7 +34,7 @@ def published() -> dict[str, torchvision.models.Weights]:
 
 
 def test_a_card_for_each_of_torchvisions_weights() -> None:
-    assert set(weight_names()) == published().keys()
+    assert {name for name in weight_names() if weight_card(name).task == "classify"} == published().keys()
 
 
 @pytest.mark.parametrize("name", sorted(published()))

@@ -181,7 +181,8 @@ def test_what_is_known_for_a_model() -> None:
     assert known_weights("resnet50") == ("resnet50_imagenet1k_v2", "resnet50_imagenet1k_v1")
     assert known_weights("unet:resnet18") == ("resnet18_imagenet1k_v1",)
     assert known_weights("timm/resnet10t") == ("imagenet",)
-    assert known_weights("yolo11n") == ()
+    assert known_weights("yolo11n") == ("yolo11n_coco",)
+    assert known_weights("yolov9t") == ()
 
 
 def test_names_that_are_nothing(published: Path) -> None:
@@ -190,7 +191,8 @@ def test_names_that_are_nothing(published: Path) -> None:
         "resnet18_insect": "unknown weights 'resnet18_insect'; did you mean resnet18_insects",
         "xyz": "weights 'xyz': neither a run folder, nor a file, nor a card; for instance resnet18_insects",
         "runs/none": "checkpoint not found: runs/none",
-        "none.pth": r"checkpoint not found: none\.pth",
+        "none.pth": r"checkpoint not found: none\.pth$",
+        "resnet18_insects.pth": r"not found: .*; the published file of this name is the card resnet18_insects",
     }.items():
         with pytest.raises(UserError, match=message):
             resolve(name)

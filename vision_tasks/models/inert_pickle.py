@@ -143,7 +143,11 @@ class Archive:
         values = bytearray(self._stored(f"{self._folder}data/{storage.key}", storage.count * dtype.itemsize))
         if not values:
             return torch.empty(size, dtype=dtype)
-        return torch.frombuffer(values, dtype=dtype).as_strided(size, stride, offset).clone()
+        return (
+            torch.frombuffer(values, dtype=dtype)
+            .as_strided(size, stride, offset)
+            .clone(memory_format=torch.contiguous_format)
+        )
 
     def _is_big_endian(self) -> bool:
         return self.has("byteorder") and self._stored(f"{self._folder}byteorder", 16) == b"big"

@@ -42,7 +42,7 @@ def resolve(weights: Path | str, model: str = "", progress: Progress | None = No
     if path.exists():
         return Weights(name, _run_file(path) if path.is_dir() else path)
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
-        raise UserError(f"checkpoint not found: {path}")
+        raise UserError(f"checkpoint not found: {path}{_published_as(path)}")
     if get_close_matches(name, weight_names(), cutoff=0.5):
         raise unknown_name("weights", name, weight_names())
     raise UserError(f"weights '{name}': neither a run folder, nor a file, nor a card; {_some_of(weight_names())}")
@@ -74,6 +74,12 @@ def _best(data: str, model: str, progress: Progress | None) -> Weights:
         raise UserError(f"'{data}' names weights of many models; name one card, {_some_of(_names_of(data))}")
     others = sorted({card.model for card in _all_cards() if card.data == data})
     raise UserError(f"no weights trained on {data} are known for '{model}'; there are some for {', '.join(others)}")
+
+
+def _published_as(path: Path) -> str:
+    """Other tools fetch what is called like a published file."""
+    cards = [card.name for card in _all_cards() if card.url.rsplit("/", 1)[-1] == str(path)]
+    return f"; the published file of this name is the card {cards[0]}" if cards else ""
 
 
 def _run_file(folder: Path) -> Path:

@@ -1,0 +1,609 @@
+"""YOLO against ultralytics' own pipeline: the networks by name, what they learn by, and its checkpoints."""
+
+import io
+import logging
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vision_tasks as vt
+from tests import factories
+from tests.models.test_contract import YoloContract
+from vision_tasks.cards import class_ids, class_names, weight_card, weight_cards_for
+from vision_tasks.errors import UserError
+from vision_tasks.models.base import TaskModel
+from vision_tasks.models.checkpoint import load_model, load_weights, model_of
+from vision_tasks.models.registry import MODELS, create_model
+from vision_tasks.models.transfer import start_from
+from vision_tasks.models.weights import Weights
+from vision_tasks.types import Boxes, InputSpec
+
+CLASSES = ("cat", "dog", "eel")
+NAMES = [name for name, entry in MODELS.items() if entry.family == "ultralytics"]
+
+
+def truth() -> Boxes:
+    boxes = torch.tensor([[4.0, 4, 44, 36], [50, 10, 90, 60]])
+    return Boxes.single(boxes, torch.tensor([0, 2]))
+
+
+# --- predictions and losses ---
+
+
+def yolo(name: str) -> TaskModel[Boxes]:
+    """Untrained, but with boxes of some size and scores that are not all under the threshold."""
+    torch.manual_seed(0)
+    model = create_model(name, CLASSES)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.rand(4, 3, 128, 160), Boxes.stack([truth()] * 4))
+        head = model.net.model[-1]
+        for branch in (*head.cv3, *getattr(head, "one2one_cv3", ())):
+            branch[-1].bias += 5
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n"])
+def test_yolo_predicts_what_ultralytics_does(name: str) -> None:
+    from ultralytics.utils.nms import non_max_suppression
+    from ultralytics.utils.ops import clip_boxes
+
+    model = yolo(name)
+    images = torch.rand(2, 3, 128, 160)
+    with torch.no_grad():
+        decoded = model.net(images)[0]
+    expected = non_max_suppression(
+        decoded, 0.001, 0.7, multi_label=True, max_det=300, max_time_img=1e6, end2end=name == "yolo26n"
+    )
+    found = model.predict(images)
+    for i, rows in enumerate(expected):
+        one = found.image(i)
+        assert one.score is not None
+        assert len(rows) == one.label.shape[1] > 10
+        boxes = clip_boxes(rows[:, :4].clone(), (128, 160))
+        upright = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
+        assert upright.float().mean() > 0.5
+        torch.testing.assert_close(one.xyxy[0][upright], boxes[upright], atol=0.01, rtol=0)
+        torch.testing.assert_close(one.score[0], rows[:, 4], atol=1e-4, rtol=0)
+        assert torch.equal(one.label[0], rows[:, 5].long())
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo26n"])
+def test_yolo_losses_are_ultralytics_per_image(name: str) -> None:
+    model = yolo(name).train()
+    images = torch.rand(3, 3, 128, 160)
+    targets = Boxes.stack([truth(), truth().blank((128, 160)), truth()])
+    one, two = (24 / 160, 20 / 128, 40 / 160, 32 / 128), (70 / 160, 35 / 128, 40 / 160, 50 / 128)
+    batch = {
+        "img": images,
+        "batch_idx": torch.tensor([0.0, 0, 2, 2]),
+        "cls": torch.tensor([0.0, 2, 0, 2]),
+        "bboxes": torch.tensor([one, two, one, two]),
+    }
+    expected, _ = model.net.init_criterion()(model.net(images), batch)
+    losses = model(images, targets)
+    assert list(losses) == ["box", "cls", "l1" if name == "yolo26n" else "dfl"]
+    torch.testing.assert_close(torch.stack(list(losses.values())) * 3, expected)
+
+
+def test_yolo26_moves_its_weight_to_the_end_to_end_head() -> None:
+    model = yolo("yolo26n")
+    images = torch.rand(1, 3, 128, 160)
+    totals = []
+    for done in (0.0, 0.5, 1.0):
+        model.anneal(done)
+        totals.append(torch.stack(list(model(images, truth()).values())).sum())
+    assert totals[0] != totals[2]
+    torch.testing.assert_close(totals[1], (totals[0] + totals[2]) / 2)
+    loss = model._loss(torch.device("cpu"))
+    assert (loss.o2m, loss.o2o) == pytest.approx((loss.final_o2m, 1 - loss.final_o2m))
+
+
+def test_yolo_anchors_do_not_stay_in_bfloat16() -> None:
+    model = yolo("yolov8n")
+    images = torch.rand(1, 3, 128, 160)
+    before = model.predict(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.predict(images).xyxy.dtype == torch.float32
+    assert torch.equal(model.predict(images).xyxy, before.xyxy)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_of_networks_that_ultralytics_describes(name: str) -> None:
+    create_model("yolov8n", CLASSES)  # its import is tamed there
+    from ultralytics.nn.tasks import yaml_model_load
+
+    described = yaml_model_load(f"{name.removesuffix('u')}.yaml")
+    assert described["head"][-1][2] in ("Detect", "v10Detect")
+    scales = described.get("scales", {})  # of one or none, nothing need be chosen
+    assert described["scale"] in scales or len(scales) < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_builds_and_divides_its_canvas(name: str) -> None:
+    model = create_model(name, CLASSES)
+    assert int(max(model.net.stride)) == model.info.size_multiple or name == "yolov3-tinyu"
+    assert model.info.size_multiple % int(max(model.net.stride)) == 0
+
+
+class FurtherYolo(YoloContract):
+    luck = 3  # of images among whose untrained scores no two are too near to one another
+    may_rest = "none"
+
+    def images(self, count: int = 2) -> Tensor:
+        return torch.rand(count, 3, *self.canvas, generator=torch.Generator().manual_seed(self.luck + count))
+
+    def test_gradients_reach_every_parameter(self, model: TaskModel[Any]) -> None:
+        losses = model.train()(self.images(), self.truth())
+        torch.stack(list(losses.values())).sum().backward()
+        learning = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        assert [name for name, p in learning if p.grad is None or not p.grad.isfinite().all()] == []
+        assert [name for name, p in learning if self.may_rest not in name and not p.grad.any()] == []
+        assert {name.rsplit(".", 3)[1] for name, p in model.named_parameters() if not p.requires_grad} <= {"dfl"}
+
+
+class TestYolo5(FurtherYolo):
+    name = "yolov5nu"
+
+
+class TestYolo10(FurtherYolo):
+    name = "yolov10n"
+    may_rest = "one2one_cv2"  # gives each box to one place, which need not be of every stride
+
+
+class TestYolo12(FurtherYolo):
+    name = "yolo12n"
+
+
+@pytest.mark.slow
+class TestYolo6(FurtherYolo):
+    name = "yolov6n"
+
+
+@pytest.mark.slow
+class TestYolo9(FurtherYolo):
+    name = "yolov9t"
+
+
+@pytest.mark.slow
+class TestYolo11m(FurtherYolo):
+    name = "yolo11m"
+    rate = 1e-4
+
+
+# --- checkpoints ---
+
+
+def ultralytics_network(name: str, classes: tuple[str, ...] = CLASSES, **changes: Any) -> nn.Module:
+    """As after a training: no weight, and no statistic of a normalisation, as it was made."""
+    create_model("yolov8n", CLASSES)  # its import is tamed there
+    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+
+    torch.manual_seed(1)
+    net = DetectionModel(yaml_model_load(f"{name}.yaml") | changes, nc=len(classes), verbose=False)
+    net.names = dict(enumerate(classes))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        net.train()(torch.rand(4, 3, 128, 160))
+        head = net.model[-1]
+        for branch in (*head.cv3, *getattr(head, "one2one_cv3", ())):
+            branch[-1].bias += 5
+            branch[-1].weight *= 20
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.03
+                module.running_mean += torch.rand_like(module.running_mean) / 10
+                module.running_var *= 1 + torch.rand_like(module.running_var) / 10
+    return net.eval()
+
+
+def saved(path: Path, net: nn.Module, **content: Any) -> Path:
+    """In the form in which ultralytics' trainer leaves its best.pt."""
+    whole = {
+        "epoch": -1,
+        "best_fitness": None,
+        "model": net.half(),
+        "ema": None,
+        "optimizer": None,
+        "train_args": {"imgsz": 160, "task": "detect", "data": "x.yaml"},
+        "date": "2026",
+    }
+    torch.save(whole | content, path)
+    net.float()
+    return path
+
+
+def expected(net: nn.Module, images: Tensor, end2end: bool) -> list[Tensor]:
+    """Rows of x1, y1, x2, y2, score, class by ultralytics' own network and suppression."""
+    from ultralytics.utils.nms import non_max_suppression
+
+    net.end2end = end2end
+    with torch.no_grad():
+        decoded = net(images)[0]
+    options = {"multi_label": True, "max_det": 300, "max_time_img": 1e6, "nc": len(net.names), "end2end": end2end}
+    return non_max_suppression(decoded, 0.001, 0.7, **options)
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "yolov10n", "yolov5n"])
+def test_a_checkpoint_gives_the_boxes_that_ultralytics_gives(tmp_path: Path, name: str) -> None:
+    from ultralytics.utils.ops import clip_boxes
+
+    net = ultralytics_network(name)
+    model, card = load_model(saved(tmp_path / "best.pt", net))
+    assert (card.name.removesuffix("u"), card.classes) == (name, CLASSES)
+    assert card.input == InputSpec((160, 160), "letterbox")
+    assert model.info.code_licence == model.info.weights_licence == card.weights_licence == "AGPL-3.0"
+    images = torch.rand(2, 3, 160, 160)
+    found = model.predict(images)
+    for i, rows in enumerate(expected(net, images, name in ("yolo26n", "yolov10n"))):
+        one = found.image(i)
+        assert one.score is not None
+        assert len(rows) == one.label.shape[1] > 10
+        boxes = clip_boxes(rows[:, :4].clone(), (160, 160))
+        upright = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
+        assert upright.float().mean() > 0.5
+        torch.testing.assert_close(one.xyxy[0][upright], boxes[upright], atol=0.01, rtol=0)
+        torch.testing.assert_close(one.score[0], rows[:, 4], atol=1e-4, rtol=0)
+        assert torch.equal(one.label[0], rows[:, 5].long())
+    assert one.score.max() - one.score.min() > 0.1
+
+
+def test_tensors_are_bit_for_bit(tmp_path: Path) -> None:
+    net = ultralytics_network("yolo11n")
+    model, _ = load_model(saved(tmp_path / "best.pt", net))
+    theirs = net.state_dict()
+    assert len(theirs) == 499
+    assert {name.removeprefix("net."): tensor for name, tensor in model.state_dict().items()}.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.net.state_dict().items())
+
+
+def test_what_ultralytics_itself_saves(tmp_path: Path) -> None:
+    create_model("yolov8n", CLASSES)
+    from ultralytics import YOLO
+
+    whole = YOLO("yolo11n.yaml", verbose=False)
+    whole.save(tmp_path / "net.pt")
+    model, card = load_model(tmp_path / "net.pt")
+    assert (card.name, len(card.classes), card.input.canvas) == ("yolo11n", 80, (640, 640))
+    assert torch.equal(model.net.model[0].conv.weight, whole.model.model[0].conv.weight.half().float())
+
+
+def test_the_mean_of_weights_is_preferred(tmp_path: Path) -> None:
+    net, mean = ultralytics_network("yolov8n"), ultralytics_network("yolov8n")
+    nn.init.constant_(mean.model[0].conv.weight, 0.25)
+    model, _ = load_model(saved(tmp_path / "last.pt", net, ema=mean.half()))
+    assert (model.net.model[0].conv.weight == 0.25).all()
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "canvas"),
+    [(320, (320, 320)), (300, (320, 320)), ([96, 130], (96, 160)), (None, (640, 640))],
+)
+def test_the_canvas_is_that_of_the_training(tmp_path: Path, imgsz: Any, canvas: tuple[int, int]) -> None:
+    path = saved(tmp_path / "best.pt", ultralytics_network("yolov8n"), train_args={"imgsz": imgsz} if imgsz else {})
+    assert load_model(path)[1].input.canvas == canvas
+
+
+def test_classes_of_coco_go_out_under_its_ids(tmp_path: Path) -> None:
+    card = weight_card("yolo11n_coco")
+    names, ids = class_names(card), class_ids(card)
+    assert (len(names), len(ids), ids[0], ids[11], ids[-1]) == (80, 80, 1, 13, 90)
+    model, loaded = load_model(saved(tmp_path / "best.pt", ultralytics_network("yolov8n", names)))
+    assert (loaded.classes, loaded.class_ids, model.info.class_ids) == (names, ids, ids)
+    assert load_model(saved(tmp_path / "own.pt", ultralytics_network("yolov8n")))[1].class_ids == ()
+
+
+def test_the_list_of_coco_is_ultralytics_and_torchvisions() -> None:
+    create_model("yolov8n", CLASSES)
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+    from ultralytics.data.converter import coco80_to_coco91_class
+    from ultralytics.utils import ROOT, YAML
+
+    card = weight_card("yolov8n_coco")
+    assert dict(enumerate(class_names(card))) == YAML.load(ROOT / "cfg/datasets/coco.yaml")["names"]
+    assert [*class_ids(card)] == coco80_to_coco91_class()
+    slots = FasterRCNN_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
+    assert [slots[i] for i in class_ids(card)] == [*class_names(card)]
+
+
+@pytest.mark.parametrize(
+    ("described", "name"),
+    [
+        ({"yaml_file": "yolo11n.yaml", "scale": "n"}, "yolo11n"),
+        ({"yaml_file": "/home/ann/ultralytics/cfg/models/11/yolo11.yaml", "scale": "n"}, "yolo11n"),
+        ({"yaml_file": r"C:\\Users\\ann\\yolo11n.yaml", "scale": "n"}, "yolo11n"),
+        ({"yaml_file": "yolo11n.yaml"}, "yolo11n"),
+    ],
+)
+def test_ways_of_naming_a_network(tmp_path: Path, described: dict[str, str], name: str) -> None:
+    net = ultralytics_network("yolo11n")
+    net.yaml = {key: value for key, value in net.yaml.items() if key not in ("yaml_file", "scale")} | described
+    assert model_of(saved(tmp_path / "best.pt", net)) == name
+
+
+def test_a_training_starts_from_a_checkpoint_with_other_classes(tmp_path: Path) -> None:
+    net = ultralytics_network("yolo11n", tuple(f"c{i}" for i in range(80)))
+    model = create_model("yolo11n", CLASSES)
+    account = start_from(model, saved(tmp_path / "best.pt", net))
+    assert account.startswith(f"took 448 of 499 tensors from yolo11n ({tmp_path / 'best.pt'}); new: net.model.23.cv3.")
+    assert model.info.weights_licence == "AGPL-3.0"
+    assert torch.equal(model.net.model[23].cv2[0][2].weight, net.model[23].cv2[0][2].weight)
+    same = create_model("yolo11n", tuple(f"c{i}" for i in range(80)))
+    assert start_from(same, tmp_path / "best.pt").startswith("took 499 of 499 tensors from yolo11n")
+
+
+def test_predict_and_evaluate_take_a_checkpoint(tmp_path: Path) -> None:
+    factories.write_voc(tmp_path / "data")
+    net = ultralytics_network("yolov8n", vt.load_dataset("detect", tmp_path / "data").classes)
+    path = saved(tmp_path / "best.pt", net, train_args={"imgsz": 64})
+    out = vt.predict("detect", weights=path, source=tmp_path / "data" / "JPEGImages", out=tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.jsonl").exists(), out
+    assert 0 <= vt.evaluate("detect", weights=path, data=tmp_path / "data", split="val")["map"] <= 1
+
+
+# --- checkpoints that are refused, or do nothing ---
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_code_in_a_checkpoint_never_runs(tmp_path: Path) -> None:
+    net, evil = ultralytics_network("yolov8n"), Evil(tmp_path / "ran")
+    net.criterion = evil
+    model, _ = load_model(saved(tmp_path / "best.pt", net, train_args={"imgsz": evil}, extra=[evil], git={"a": evil}))
+    assert torch.equal(model.net.model[0].conv.weight, net.model[0].conv.weight)
+    saved(tmp_path / "none.pt", net, model=evil, ema={"ultralytics.nn.tasks": evil})
+    with pytest.raises(UserError, match=r"none\.pt: mentions ultralytics, but holds no network") as error:
+        load_model(tmp_path / "none.pt")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_reading_imports_nothing(tmp_path: Path) -> None:
+    saved(tmp_path / "best.pt", ultralytics_network("yolov8n"))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from vision_tasks.models.ultralytics_files import read_ultralytics\n"
+        "theirs = read_ultralytics(Path(sys.argv[1])); print(theirs.name, len(theirs.tensors()))\n"
+        "assert not {'ultralytics', 'torchvision'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "best.pt"], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("yolov8n 355\n", 0), done.stderr
+
+
+def test_networks_that_are_none_of_ultralytics_own(tmp_path: Path) -> None:
+    own, relu = ultralytics_network("yolov8n"), ultralytics_network("yolov8n", activation="torch.nn.ReLU()")
+    own.yaml["yaml_file"] = "mine.yaml"
+    wider = ultralytics_network("yolov8n")
+    wider.yaml["scale"], wider.yaml["yaml_file"] = "s", "yolov8s.yaml"
+    other = ultralytics_network("yolov8n")
+    other.model[9].m.stride = 2
+    segmenting = ultralytics_network("yolov8n")
+    segmenting.__class__ = sys.modules["ultralytics.nn.tasks"].SegmentationModel
+    nameless = ultralytics_network("yolov8n")
+    nameless.names = None
+    for net, message in {
+        own: r"described by mine\.yaml, which is none of ultralytics' own that `vision-tasks models` lists",
+        relu: r"no plain yolov8n: model\.0\.act is a ReLU and no SiLU$",
+        wider: r"does not hold a yolov8s: wrong shape net\.model\.0\.conv\.weight 16x3x3x3 instead of 32x3x3x3, ",
+        other: r"no plain yolov8n: model\.9\.m has stride 2 instead of 1$",
+        segmenting: "holds a SegmentationModel of ultralytics; only its DetectionModel is read",
+        nameless: "doesn't name its classes",
+    }.items():
+        with pytest.raises(UserError, match=rf"best\.pt.*{message}") as error:
+            load_model(saved(tmp_path / "best.pt", net))
+        assert "\n" not in str(error.value)
+
+
+def archive(path: Path, pickled: bytes, compress: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", compress) as file:
+        file.writestr("best/data.pkl", pickled)
+        for name, content in members.items():
+            file.writestr(f"best/{name}", content)
+    return path
+
+
+MENTION = b"\x80\x02cultralytics.nn.tasks\nDetectionModel\n0"  # named, and dropped
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (MENTION + b"]r\xff\xff\xff\xff.", "mentions ultralytics, but holds no network"),  # a memo of 64 GB
+        (MENTION + b"(X\xff\xff\xff\x7fabc", "damaged"),
+        (MENTION + b"}X\x05\x00\x00\x00modelX\x01\x00\x00\x00as.", "holds no network"),
+        (MENTION + b"cos\nsystem\nX\x04\x00\x00\x00truei\x85R.", "damaged"),
+        (MENTION + b"]" * 200_000 + b"a" * 199_999 + b".", "holds no network"),
+        (MENTION, "damaged"),
+    ],
+)
+def test_pickles_that_want_too_much(tmp_path: Path, pickled: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        load_model(archive(tmp_path / "best.pt", pickled))
+    assert "\n" not in str(error.value)
+
+
+def rewritten(path: Path, compress: int, member: str, content: bytes) -> Path:
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", compress) as file:
+        for name, before in members.items():
+            file.writestr(name, content if name.endswith(member) else before)
+    return path
+
+
+def test_archives_that_are_damaged_or_a_bomb(tmp_path: Path) -> None:
+    path = saved(tmp_path / "best.pt", ultralytics_network("yolov8n"))
+    whole = path.read_bytes()
+    for compress, member, content in (
+        (zipfile.ZIP_DEFLATED, "version", b"3"),
+        (zipfile.ZIP_STORED, "data/0", b"short"),
+        (zipfile.ZIP_STORED, "byteorder", b"big"),
+    ):
+        path.write_bytes(whole)
+        with pytest.raises(UserError, match=r"best\.pt: not a checkpoint, or damaged"):
+            load_model(rewritten(path, compress, member, content))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(("size", "stride", "offset"), [((1 << 40,), (0,), 0), ((8,), (1,), -1), ((8,), (2,), 0)])
+def test_tensors_beyond_their_bytes(
+    tmp_path: Path, size: tuple[int, ...], stride: tuple[int, ...], offset: int
+) -> None:
+    class Tensorish:
+        def __reduce__(self) -> Any:
+            return torch._utils._rebuild_tensor_v2, (Storage(), offset, size, stride, False, {})
+
+    class Storage:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            return ("storage", torch.FloatStorage, "0", "cpu", 8) if isinstance(value, Storage) else None
+
+    from vision_tasks.models.inert_pickle import Archive, is_tensor
+
+    buffer = io.BytesIO()
+    Pickler(buffer, protocol=2).dump({"x": Tensorish()})
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x/data.pkl", buffer.getvalue())
+        file.writestr("x/data/0", struct.pack("8f", *range(8)))
+    opened = Archive.open(path)
+    assert opened is not None
+    record = opened.content()["x"]
+    assert is_tensor(record)
+    with pytest.raises(UserError, match="damaged"):
+        opened.tensor(record)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(12.0).reshape(3, 4).T[1:],
+        torch.arange(5, dtype=torch.int16),
+        torch.tensor(3.5, dtype=torch.bfloat16),
+        torch.zeros(0, 3),
+        torch.tensor([True, False]),
+        nn.Parameter(torch.rand(2, 3, dtype=torch.float64)),
+    ],
+)
+def test_tensors_are_as_torch_reads_them(tmp_path: Path, tensor: Tensor) -> None:
+    from vision_tasks.models.inert_pickle import Archive, is_tensor
+
+    torch.save({"x": tensor, "y": [1, "two", (3.5, None)]}, tmp_path / "x.pt")
+    opened = Archive.open(tmp_path / "x.pt")
+    assert opened is not None
+    content = opened.content()
+    assert content["y"] == [1, "two", (3.5, None)]
+    assert is_tensor(content["x"])
+    found = opened.tensor(content["x"])
+    assert found.dtype == tensor.dtype
+    assert torch.equal(found, tensor)
+    assert found.is_contiguous()
+
+
+# --- the process ---
+
+
+PROBE = """
+import logging, os, sys, cv2, numpy, torch
+cv2.setNumThreads(2)
+torch.set_num_threads(1)
+torch.set_printoptions(precision=3)
+from vision_tasks.models.registry import create_model, model_names
+model_names()
+assert not {"torchvision", "ultralytics", "segmentation_models_pytorch", "timm"} & set(sys.modules)
+import torchvision
+def state():
+    return (dict(os.environ), cv2.getNumThreads(), torch.save, torch.get_num_threads(),
+        vars(torch._tensor_str.PRINT_OPTS), numpy.get_printoptions(), torch.get_default_dtype(),
+        torch.backends.cudnn.benchmark,
+        torch.are_deterministic_algorithms_enabled(), logging.root.manager.disable, logging.root.level)
+before = repr(state())
+model = create_model("yolo11n", ("a", "b"))
+assert repr(state()) == before, (repr(state()), before)
+model.predict(torch.rand(1, 3, 64, 64))
+assert repr(state()) == before
+assert logging.getLogger("ultralytics").level == logging.INFO
+"""
+
+
+def test_ultralytics_leaves_the_process_and_the_home_alone(tmp_path: object) -> None:
+    environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(["."])}
+    environment.pop("YOLO_CONFIG_DIR", None)
+    done = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(os.scandir(str(tmp_path))) == []
+
+
+def test_building_a_yolo_keeps_the_level_of_logs() -> None:
+    logging.disable(logging.DEBUG)
+    try:
+        create_model("yolov8n", CLASSES)
+        assert logging.root.manager.disable == logging.DEBUG
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+# --- cards ---
+
+
+@pytest.mark.parametrize("name", [f"{model}_coco" for model in NAMES if weight_cards_for(model)])
+def test_cards_are_of_the_release_that_ultralytics_takes_files_from(name: str) -> None:
+    create_model("yolov8n", CLASSES)
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, GITHUB_ASSETS_REPO
+
+    card = weight_card(name)
+    assert name == f"{card.model}_{card.data}"
+    assert card.url == f"https://github.com/{GITHUB_ASSETS_REPO}/releases/download/v8.4.0/{card.model}.pt"
+    assert f"{card.model}.pt" in GITHUB_ASSETS_NAMES
+    assert len(card.sha256 or "") == 64
+    assert card.mebibytes == pytest.approx(card.parameters * 2 / 2**20, rel=0.1)  # half precision
+    assert (card.code_licence, card.weights_licence) == ("AGPL-3.0", "AGPL-3.0")
+    if card.model[-1] == "n":
+        net = create_model(card.model, class_names(card)).net
+        assert card.parameters == sum(parameter.numel() for parameter in net.parameters())
+
+
+def test_sizes_of_a_version_are_published_in_rising_order() -> None:
+    for version in ("yolov8", "yolo11", "yolo26"):
+        cards = [weight_card(f"{version}{size}_coco") for size in "nsmlx"]
+        assert all(card.best for card in cards)
+        for value in ([card.scores["map"] for card in cards], [card.mebibytes for card in cards]):
+            assert value == sorted(value)
+        assert len({card.sha256 for card in cards}) == 5
+
+
+def test_a_card_reads_ultralytics_form(tmp_path: Path) -> None:
+    names = class_names(weight_card("yolov8n_coco"))
+    net = ultralytics_network("yolov8n", names)
+    path = saved(tmp_path / "yolov8n.pt", net)
+    model, card = load_weights(Weights("yolov8n_coco", path, weight_card("yolov8n_coco")))
+    assert (card.classes, card.class_ids[11], card.input.canvas) == (names, 13, (640, 640))
+    assert torch.equal(model.net.model[0].conv.weight, net.model[0].conv.weight)
+    assert model.info.class_ids == card.class_ids

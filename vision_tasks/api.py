@@ -282,7 +282,9 @@ def _score_stored(
 ) -> dict[str, Any]:
     if record.stored is None:
         raise UserError(f"stored predictions of {record.name} can't be scored yet; give --weights")
-    stored = record.stored(predictions, dataset, samples)
+    stored, remarks = record.stored(predictions, dataset, samples)
+    for remark in remarks:
+        say(remark)
     return score_stored(record, stored, samples, dataset.classes)
 
 

@@ -69,7 +69,7 @@ class Task(Generic[T]):
     record: Callable[[T, str, Output], list[dict[str, Any]]]  # (prediction, its image) -> what is reported, as JSON
     formats: Mapping[str, Format[T]]  # each image is written in their order; the last, the lines, says that it was
     recipe: TrainConfig  # defaults of a training
-    stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], list[T]] | None = None
-    # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each sample
+    stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], tuple[list[T], list[str]]] | None = None
+    # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each, and what is to be said
     always: tuple[str, ...] = ("jsonl",)  # formats that are written unasked: those that `stored` reads
     several: Task[T] | None = None  # the record for data whose images may have several classes at once

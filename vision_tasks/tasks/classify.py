@@ -45,10 +45,10 @@ def draw_many(pixels: Pixels, prediction: Labels, output: Output) -> Pixels:
     return caption(pixels, _words(_confident(prediction, output)[:_TOP]) or ["no class"])
 
 
-def stored(path: Path, dataset: Dataset[Labels], samples: Sequence[Sample[Labels]]) -> list[Labels]:
+def stored(path: Path, dataset: Dataset[Labels], samples: Sequence[Sample[Labels]]) -> tuple[list[Labels], list[str]]:
     """What another tool, or `predict`, said of the samples."""
     ids = [sample.id for sample in samples]
-    return read_stored_labels(path, dataset.classes, ids, exclusive=dataset.exclusive)
+    return read_stored_labels(path, dataset.classes, ids, exclusive=dataset.exclusive), []
 
 
 def _confident(prediction: Labels, output: Output) -> list[dict[str, Any]]:

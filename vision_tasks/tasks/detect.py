@@ -6,6 +6,7 @@ from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
 from vision_tasks.data.readers import coco_json, pascal_voc, yolo_labels
+from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
 from vision_tasks.tasks.drawing import boxes_on
@@ -45,6 +46,7 @@ DETECT: Task[Boxes] = Task(
     metric=DetectionMetric,
     score="map",
     headline=("map", "map_50", "map_75"),
+    stored=read_stored_boxes,
     record=record,
     formats={"drawings": drawings(draw), "yolo": YOLO, "csv": csv_table(boxes=True), "coco": COCO, "jsonl": JSONL},
     recipe=TrainConfig(

@@ -1,0 +1,173 @@
+"""Each form by hand-written files; what is wrong in them by the line that a user reads."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.readers.stored_boxes import StoredBoxes, read_stored_boxes
+from vision_tasks.errors import UserError
+from vision_tasks.types import Boxes, Sample
+
+
+def nothing(_: object) -> Boxes:
+    return Boxes.single(torch.empty(0, 4), torch.empty(0))
+
+
+def sample(name: str) -> Sample[Boxes]:
+    return Sample(name, Path("data") / name, nothing)
+
+
+TEST = (sample("test/a.jpg"), sample("test/b.jpg"))
+TRAIN = (sample("train/c.jpg"),)
+DATA: Dataset[Boxes] = Dataset(
+    Path("data"),
+    "coco",
+    ("ant", "bee"),
+    {"test": TEST, "train": TRAIN},
+    class_ids=(3, 90),
+    image_ids={"test/a.jpg": 7, "test/b.jpg": 1000, "train/c.jpg": 8},
+)
+ROW = {"image_id": 7, "category_id": 90, "bbox": [1, 2, 30.5, 40], "score": 0.05}
+FOUND = {"label": "bee", "score": 0.05, "box": [1, 2, 31.5, 42]}
+
+
+def read(folder: Path, content: object, name: str = "p.json", data: Dataset[Boxes] = DATA) -> StoredBoxes:
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_stored_boxes(path, data, data.splits["test"])
+
+
+def lines(*rows: tuple[str, list]) -> str:
+    return "".join(json.dumps({"image": image, "predictions": found}) + "\n" for image, found in rows)
+
+
+def dataset(**changes: object) -> dict:
+    whole = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "categories": [{"id": 0, "name": "bee"}, {"id": 1, "name": "unused"}],
+        "annotations": [{"image_id": 1, "category_id": 0, "bbox": [1, 2, 30.5, 40], "score": 0.05}],
+    }
+    return whole | changes
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        ([ROW], "p.json"),
+        (dataset(), "p.json"),
+        (lines(("test/a.jpg", [FOUND]), ("test/b.jpg", [])), "p.jsonl"),
+        ("\n" + lines(("a.jpg", [FOUND])) + "\n", "p.jsonl"),
+        (lines(("/photos/test/a.jpg", [FOUND])), "p.jsonl"),
+    ],
+    ids=["results", "data set", "lines", "end of a path", "more of a path"],
+)
+def test_every_form_gives_the_same_boxes(tmp_path: Path, content: object, name: str) -> None:
+    first, second = read(tmp_path, content, name).predictions
+    assert first.score is not None
+    assert first.xyxy.tolist() == [[[1, 2, 31.5, 42]]]
+    assert (first.label.tolist(), first.valid.tolist(), first.crowd.tolist()) == ([[1]], [[True]], [[False]])
+    assert first.score.tolist() == [[pytest.approx(0.05)]]
+    assert second.xyxy.shape == (1, 0, 4)
+    assert second.score is not None
+
+
+def test_without_ids_of_its_own_a_data_set_counts_its_classes_from_0(tmp_path: Path) -> None:
+    plain = replace(DATA, class_ids=())
+    found = read(tmp_path, [ROW | {"category_id": 1}], data=plain)
+    assert found.predictions[0].label.tolist() == [[1]]
+
+
+def test_where_splits_number_their_images_alike_the_scored_one_is_meant(tmp_path: Path) -> None:
+    alike = replace(DATA, image_ids={"test/a.jpg": 8, "test/b.jpg": 9, "train/c.jpg": 8})
+    found = read(tmp_path, [ROW | {"image_id": 8}], data=alike)
+    assert [boxes.label.shape[1] for boxes in found.predictions] == [1, 0]
+    assert found.remarks == ["p.json: no predictions for 1 of 2 images"]
+
+
+def test_predictions_for_other_images_are_counted_and_said(tmp_path: Path) -> None:
+    others = [ROW | {"image_id": 8}, ROW | {"image_id": 8}, ROW | {"image_id": 5}]
+    found = read(tmp_path, [ROW, ROW | {"image_id": 1000}, *others])
+    assert found.remarks == ["p.json: left out 3 predictions for 2 images that are not scored: 8, 5"]
+    by_name = read(tmp_path, lines(("a.jpg", [FOUND]), ("b.jpg", [FOUND]), ("c.jpg", [FOUND])), "p.jsonl")
+    assert by_name.remarks == ["p.jsonl: left out 1 predictions for 1 images that are not scored: c.jpg"]
+
+
+def test_scores_that_were_cut_are_said(tmp_path: Path) -> None:
+    rows = [ROW | {"score": 0.25}, ROW | {"image_id": 1000, "score": 0.9}]
+    (said,) = read(tmp_path, rows).remarks
+    assert "no score is below 0.25" in said
+    assert read(tmp_path, [*rows, ROW]).remarks == []
+
+
+def test_scores_may_be_logits(tmp_path: Path) -> None:
+    scores = read(tmp_path, [ROW | {"score": -3.5}, ROW | {"score": 12}]).predictions[0].score
+    assert scores is not None
+    assert scores.tolist() == [[-3.5, 12]]
+
+
+def test_a_file_without_predictions_says_that_nothing_was_found(tmp_path: Path) -> None:
+    assert [boxes.label.shape[1] for boxes in read(tmp_path, []).predictions] == [0, 0]
+    assert read(tmp_path, []).remarks == ["p.json: no predictions for 2 of 2 images"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no JSON"),
+        ("3", "holds no predictions"),
+        ({"a": 1}, "lacks 'images'"),
+        ([ROW, 5], "entry 2: is wrong"),
+        ([{k: v for k, v in ROW.items() if k != "score"}], "entry 1: lacks 'score'"),
+        ([ROW | {"image_id": [7]}], "entry 1: is wrong"),
+        ([ROW, ROW | {"category_id": 2}], "entry 2: unknown category_id 2; there are 3, 90"),
+        ([ROW | {"score": float("nan")}], "entry 1: .* is not finite"),
+        ([ROW | {"score": None}], "entry 1: .* is not four numbers and one"),
+        ([ROW | {"bbox": [1, 2, 3]}], "entry 1: box .* is not four numbers and one"),
+        ([ROW | {"bbox": [1, 2, "x", 4]}], "entry 1: box .* is not four numbers and one"),
+        ([ROW | {"bbox": [1, 2, float("inf"), 4]}], "entry 1: .* is not finite"),
+        ([ROW | {"bbox": [10, 2, -3, 4]}], "entry 1: .* ends before it begins; a box is x, y, width, height"),
+        ([ROW | {"image_id": 8}], "none of its 1 predictions is for the 2 images that are scored; they are for 8"),
+        (dataset(categories=[{"id": 0, "name": "beee"}]), "category 0: unknown class 'beee'; did you mean bee"),
+        (dataset(images=[]), "annotation 1: its image_id 1 is none of the file's images"),
+        (dataset(annotations=[{"image_id": 1, "category_id": 0, "bbox": [1, 2, 3, 4]}]), "lacks 'score'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: object, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        read(tmp_path, content)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}\n", "line 1: not of the form"),
+        (lines(("a.jpg", [FOUND])) + "[1]\n", "line 2: not of the form"),
+        (lines(("a.jpg", [FOUND | {"label": "bees"}])), "line 1: unknown label 'bees'; did you mean bee"),
+        (lines(("a.jpg", [FOUND]), ("test/a.jpg", [])), "line 2: test/a.jpg stands in .*line 1 already"),
+        (
+            lines(("a.jpg", [FOUND | {"box": [5, 5, 4, 9]}])),
+            "line 1: .* ends before it begins; a box is x1, y1, x2, y2",
+        ),
+        (lines(("a.jpg", [FOUND | {"box": [5, 5, 4]}])), "line 1: box .* is not four numbers"),
+    ],
+)
+def test_what_is_wrong_in_lines_is_named(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, content, "p.jsonl")
+
+
+def test_a_name_that_several_images_may_have_is_an_error(tmp_path: Path) -> None:
+    both = replace(DATA, splits={"test": (sample("x/a.jpg"), sample("y/a.jpg"))})
+    with pytest.raises(UserError, match=r"a.jpg may be x/a.jpg or y/a.jpg; write more of its path"):
+        read(tmp_path, lines(("a.jpg", [FOUND])), "p.jsonl", both)
+    assert read(tmp_path, lines(("y/a.jpg", [FOUND])), "p.jsonl", both).predictions[1].label.tolist() == [[1]]
+
+
+def test_numbers_say_nothing_where_the_data_has_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names its images by number"):
+        read(tmp_path, [ROW], data=replace(DATA, image_ids={}))

@@ -109,7 +109,7 @@ def test_flips_happen_as_often_as_asked():
 
 
 def test_mosaic_is_four_tiles_that_share_the_canvas():
-    make = planner(Policy(mosaic=1.0, zoom=(0.5, 1.5), shift=0.1, mosaic_off=2))
+    make = planner(Policy(mosaic=1.0, zoom=(0.5, 1.5), shift=0.1, mix_off=2))
     for canvas in make.plan(0, np.arange(40)):
         assert len(canvas) == 4
         painted = np.zeros((96, 128), int)

@@ -1,7 +1,7 @@
 """What of another image comes onto a painted canvas: a share of all of it, a rectangle, or some of its objects.
 
 - mixup: Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018.
-- cutmix: Yun, Han, Oh, Chun, Choe, Yoo: CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019.
+- cutmix: Yun, Han, Oh, Chun, Choe, Yoo: CutMix, ICCV 2019, arXiv 1905.04899.
 - copy-paste: objects move as the rectangles around them (Dwibedi, Misra, Hebert: Cut, Paste and Learn, ICCV 2017, with
   the surroundings that a box has), at the place that they have on their own canvas.
 """

@@ -313,6 +313,14 @@ def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]
         from vision_tasks.report.confusion import write_confusion
 
         written += write_confusion(folder, metrics["confusion"], classes)
+    if "curves" in metrics:
+        from vision_tasks.report.curves import write_curves
+
+        written += write_curves(folder, metrics["curves"])
+    if "label_errors" in metrics:
+        from vision_tasks.report.label_errors import write_label_errors
+
+        written += write_label_errors(folder, metrics["label_errors"])
     say(f"wrote {', '.join(map(str, written))}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_tasks.report.confusion import _shown, write_confusion
+from vision_tasks.report.confusion import shown, write_confusion
 
 ODD = ["a,b", 'say "x"', "$x^2$", "犬\udce9", "two\nlines"]
 
@@ -77,10 +77,10 @@ def test_a_picture_fits_a_screen_for_any_number_of_classes(tmp_path: Path, count
 
 
 def test_long_names_keep_both_ends() -> None:
-    assert _shown("short") == "short"
-    assert _shown("a" * 24) == "a" * 24
-    assert _shown("German shorthaired pointer, male") == "German short…inter, male"
-    assert len(_shown("German shorthaired pointer, male")) == 24
+    assert shown("short") == "short"
+    assert shown("a" * 24) == "a" * 24
+    assert shown("German shorthaired pointer, male") == "German short…inter, male"
+    assert len(shown("German shorthaired pointer, male")) == 24
 
 
 def test_drawing_leaves_no_global_state(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The confusion matrix of a classification as numbers (`confusion.csv`) and as a picture (`confusion.png`).
+"""The confusion matrix of whole images or boxes as numbers (`confusion.csv`) and as a picture (`confusion.png`).
 
-Rows are truth, columns are predictions; a column beyond the classes, if there is one, is of images for which nothing
-was predicted. The picture is coloured by share of the row, on a square-root scale: rare confusions are to be seen, too.
+Rows are truth, columns are predictions. A column beyond the classes, if there is one, is of images or boxes for which
+nothing was predicted; a row beyond them is of predicted boxes where nothing is. The picture is coloured by share of the
+row, on a square-root scale: rare confusions are to be seen, too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOTHING = "(nothing)"  # the column of images without a prediction
+NOTHING = "(nothing)"  # the column without a prediction, the row without truth
 
 _NUMBERS_UP_TO = 36  # classes, in whose cells counts can still be read
 _TICKS = 64  # at most, on each axis
@@ -32,13 +33,13 @@ _DPI = 120
 
 
 def write_confusion(folder: Path, confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Path]:
-    """Write both files into `folder` for counts [K][K] or [K][K+1] of K classes; returns their paths."""
+    """Write both files into `folder` for counts [K][K], [K][K+1] or [K+1][K+1] of K classes; returns their paths."""
     counts = np.array(confusion, dtype=np.int64)
-    columns = [*classes, NOTHING][: counts.shape[1]]
+    rows, columns = ([*classes, NOTHING][:size] for size in counts.shape)
     numbers, picture = folder / "confusion.csv", folder / "confusion.png"
-    write_text(numbers, _csv(counts, classes, columns))
+    write_text(numbers, _csv(counts, rows, columns))
     with replacing(picture) as temporary:
-        _draw(temporary, counts, classes, columns)
+        _draw(temporary, counts, rows, columns)
     return [numbers, picture]
 
 
@@ -54,8 +55,8 @@ def _draw(path: Path, counts: NDArray[np.int64], rows: Sequence[str], columns: S
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if not counts[:, len(rows) :].any():
-        counts, columns = counts[:, : len(rows)], rows
+    if columns[-1] == NOTHING and not counts[:, -1].any():
+        counts, columns = counts[:, :-1], columns[:-1]
     cell = float(np.clip(0.42 * len(rows), 2.2, 11)) / len(rows)  # inches
     figure = Figure(figsize=(cell * len(columns), cell * len(rows)), dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -89,15 +90,20 @@ def _name_axes(axes: Axes, rows: Sequence[str], columns: Sequence[str], cell: fl
     which = f" (1 in {step} is named)" if step > 1 else ""
     axes.set_xlabel(f"predicted{which}")
     axes.set_ylabel(f"truth{which}")
-    down = list(range(0, len(rows), step))
-    across = [*down, *range(len(rows), len(columns))]
-    upright = max(len(_shown(columns[i])) for i in across) * _LETTER > cell * step
+    down, across = (_ticks(names, step) for names in (rows, columns))
+    upright = max(len(shown(columns[i])) for i in across) * _LETTER > cell * step
     style: dict[str, Any] = {"fontsize": 8, "parse_math": False}
-    axes.set_xticks(across, [_shown(columns[i]) for i in across], rotation=90 * upright, **style)
-    axes.set_yticks(down, [_shown(rows[i]) for i in down], **style)
+    axes.set_xticks(across, [shown(columns[i]) for i in across], rotation=90 * upright, **style)
+    axes.set_yticks(down, [shown(rows[i]) for i in down], **style)
 
 
-def _shown(name: str) -> str:
+def _ticks(names: Sequence[str], step: int) -> list[int]:
+    """Where names are written: one in `step`, and always what is beyond the classes."""
+    classes = len(names) - (names[-1] == NOTHING)
+    return [*range(0, classes, step), *range(classes, len(names))]
+
+
+def shown(name: str) -> str:
     """A class name for the picture: cut in its middle if long, since both ends may tell classes apart."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in name)
     half = _NAME // 2

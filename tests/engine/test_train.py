@@ -362,3 +362,8 @@ def test_a_file_whose_truth_cannot_be_counted_is_left_to_the_loader():
     bad = Sample("b", Path("b.jpg"), unreadable)
     assert class_counts([bad, good], 2).tolist() == [[0, 0], [0, 1]]
     TrainingData([bad], [], ("x", "y")).require_truth()
+
+
+def test_a_probe_sees_every_image_once(tmp_path):
+    with pytest.raises(vt.UserError, match="leave out .*sampling"):
+        train("classify", tmp_path, probe=True, sampling="balanced")

@@ -365,5 +365,5 @@ def test_a_file_whose_truth_cannot_be_counted_is_left_to_the_loader():
 
 
 def test_a_probe_sees_every_image_once(tmp_path):
-    with pytest.raises(vt.UserError, match="leave out .*sampling"):
+    with pytest.raises(vt.UserError, match=r"leave out .*sampling"):
         train("classify", tmp_path, probe=True, sampling="balanced")

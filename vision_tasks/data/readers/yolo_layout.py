@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from vision_tasks.data.dataset import Flaw
 from vision_tasks.data.folders import files, files_below, in_order, is_image, split_folders, split_name, subfolders

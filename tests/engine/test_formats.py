@@ -19,13 +19,15 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.predict import Settings, Summary, predict
 from vision_tasks.engine.sources import find_images
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.tasks import DETECT, Report
 from vision_tasks.tasks.base import Output, Predicted
-from vision_tasks.types import Boxes, InputSpec
+from vision_tasks.types import Boxes, InputSpec, Sample
 
 SIZE = (60, 80)
 ALL = ("drawings", "yolo", "csv", "coco", "jsonl")
@@ -167,6 +169,19 @@ def test_pycocotools_scores_the_results_as_perfect(tmp_path):
             scores.accumulate()
             scores.summarize()
             assert scores.stats[0] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.coco.json"])
+def test_evaluate_reads_them_back(name, tmp_path):
+    run(tmp_path, conf=0.0)
+    samples = tuple(Sample(image, Path(image), None) for image in NAMES)
+    # The data set numbers its classes otherwise than the network does.
+    data = Dataset(tmp_path, "made up", ("pawn", "rook"), {"all": samples}, class_ids=(1, 2))
+    stored = read_stored_boxes(tmp_path / "out" / name, data, samples)
+    for boxes, rows in zip(stored.predictions, SCRIPT, strict=True):
+        found = zip(boxes.xyxy[0].tolist(), boxes.label[0].tolist(), boxes.score[0].tolist(), strict=True)
+        right = [(list(box), 1 - label, pytest.approx(score)) for box, label, score in rows]
+        assert sorted(found) == sorted(right, key=lambda row: row[0])
 
 
 def test_the_coco_data_set_is_complete(tmp_path):

@@ -22,7 +22,7 @@ from vision_tasks.cards import class_ids, class_names, weight_card, weight_cards
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import load_model, load_weights, model_of
-from vision_tasks.models.registry import MODELS, create_model
+from vision_tasks.models.registry import MODELS, create_model, model_entry
 from vision_tasks.models.transfer import start_from
 from vision_tasks.models.weights import Weights
 from vision_tasks.types import Boxes, InputSpec
@@ -119,7 +119,23 @@ def test_yolo_anchors_do_not_stay_in_bfloat16() -> None:
     assert torch.equal(model.predict(images).xyxy, before.xyxy)
 
 
-# --- names ---
+# --- names and recipe ---
+
+
+def test_the_recipe_is_the_default_of_its_authors() -> None:
+    model = create_model("yolov8n", CLASSES)
+    from ultralytics.cfg import get_cfg
+
+    theirs, ours = get_cfg(), model_entry("yolo11n").recipe
+    augment = ours["augment"]
+    assert (augment["hue"], augment["saturation"], augment["brightness"]) == (theirs.hsv_h, theirs.hsv_s, theirs.hsv_v)
+    assert augment["zoom"] == (1 - theirs.scale, 1 + theirs.scale)
+    assert (augment["shift"], augment["flip_x"], augment["flip_y"]) == (theirs.translate, theirs.fliplr, theirs.flipud)
+    assert (augment["mosaic"], augment["mixup"], augment["cutmix"]) == (theirs.mosaic, theirs.mixup, theirs.cutmix)
+    assert augment["mix_off"] == theirs.close_mosaic
+    assert (ours["batch_size"], ours["warmup_epochs"]) == (theirs.batch, theirs.warmup_epochs)
+    assert ours["weight_decay"] == theirs.weight_decay
+    assert (model.net.args.box, model.net.args.cls, model.net.args.dfl) == (7.5, 0.5, 1.5)
 
 
 @pytest.mark.parametrize("name", NAMES)

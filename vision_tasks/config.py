@@ -45,7 +45,7 @@ class Policy(BaseModel):
     cutmix: float = Field(0.0, ge=0, le=1, description="probability that a rectangle comes from another image")
     mixup: float = Field(0.0, ge=0, le=1, description="probability that another image is blended in")
     mixup_alpha: float = Field(0.2, gt=0, description="of Beta(alpha, alpha), which draws that image's share")
-    mix_off: int = Field(0, ge=0, description="epochs at the end in which no image meets another")
+    mix_off: int = Field(0, ge=0, description="epochs at the end, half of all at most, in which no image meets another")
 
     @model_validator(mode="before")
     @classmethod
@@ -76,7 +76,8 @@ class Policy(BaseModel):
 
     def at(self, epoch: int, epochs: int) -> Policy:
         """The policy of one epoch of a training of `epochs`."""
-        if epoch < epochs - self.mix_off:
+        # A trial of few epochs should show what the recipe does, too.
+        if epoch < epochs - min(self.mix_off, epochs // 2):
             return self
         return self.model_copy(update={"mosaic": 0.0, "copy_paste": 0.0, "cutmix": 0.0, "mixup": 0.0})
 

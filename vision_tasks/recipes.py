@@ -39,7 +39,7 @@ def digits_resnet18(data: Path) -> TrainConfig:
 
 def digits_yolo11n(data: Path) -> TrainConfig:
     """YOLO11n on scenes of digits, from scratch: 100 s, map_50 0.97."""
-    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mosaic_off": 3})
+    augment = _SCENE.model_copy(update={"mosaic": 0.5, "mix_off": 3})
     return DETECT.recipe.changed(
         data=str(data), model="yolo11n", image_size=96, augment=augment, epochs=9, batch_size=16, lr=2e-3,
         validate_every=9,

@@ -192,3 +192,9 @@ class TestPlans:
 
 def test_files_of_earlier_runs_still_say_when_mosaic_ends():
     assert Policy.model_validate({"mosaic": 1.0, "mosaic_off": 4}) == Policy(mosaic=1.0, mix_off=4)
+
+
+@pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (5, 3), (30, 20)])
+def test_a_short_training_mixes_in_its_first_half(epochs, mixed):
+    policy = Policy(mosaic=1.0, mixup=0.5, mix_off=10)
+    assert sum(policy.at(epoch, epochs) == policy for epoch in range(epochs)) == mixed

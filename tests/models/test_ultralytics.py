@@ -426,7 +426,7 @@ def test_networks_that_are_none_of_ultralytics_own(tmp_path: Path) -> None:
         wider: r"does not hold a yolov8s: wrong shape net\.model\.0\.conv\.weight 16x3x3x3 instead of 32x3x3x3, ",
         other: r"no plain yolov8n: model\.9\.m has stride 2 instead of 1$",
         segmenting: "holds a SegmentationModel of ultralytics; only its DetectionModel is read",
-        nameless: "doesn't name its classes",
+        nameless: "doesn't name all of its classes",
     }.items():
         with pytest.raises(UserError, match=rf"best\.pt.*{message}") as error:
             load_model(saved(tmp_path / "best.pt", net))

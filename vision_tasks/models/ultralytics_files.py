@@ -8,7 +8,7 @@ and so its files, are under AGPL-3.0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path, PureWindowsPath
@@ -24,6 +24,9 @@ from vision_tasks.types import Size
 LICENCE = "AGPL-3.0"
 DETECTORS = ("DetectionModel", "YOLOv10DetectionModel")
 USUAL_SIDE = 640  # of a training whose settings the file lacks
+# Of torch's layers, those on which their output depends.
+SETTINGS = ("stride", "padding", "dilation", "groups", "padding_mode", "kernel_size", "eps", "ceil_mode", "mode",
+            "scale_factor", "align_corners", "negative_slope")  # fmt: skip
 MAX_MODULES = 20_000  # the largest network has a few thousand; one that holds itself has no end
 
 
@@ -48,11 +51,10 @@ class UltralyticsFile:
 
     def _named_tensors(self) -> Iterator[tuple[str, Record]]:
         for path, module in self.modules.items():
-            passing = module.state.get("_non_persistent_buffers_set", ())
-            for kind in ("_parameters", "_buffers"):
-                for name, record in module.state.get(kind, {}).items():
-                    if is_tensor(record) and name not in passing:
-                        yield f"{path}.{name}".lstrip("."), record
+            passing = module.state.get("_non_persistent_buffers_set")
+            for name, record in (*_held(module, "_parameters"), *_held(module, "_buffers")):
+                if is_tensor(record) and not (isinstance(passing, set) and name in passing):
+                    yield f"{path}.{name}".lstrip("."), record
 
     def require_same(self, net: nn.Module) -> None:
         """Tensors of the same shapes may still be used otherwise: torch's own layers must have the same settings.
@@ -75,11 +77,6 @@ class UltralyticsFile:
         for name in SETTINGS:
             if name in theirs.state and name in vars(own) and theirs.state[name] != vars(own)[name]:
                 yield f"{path} has {name} {theirs.state[name]} instead of {vars(own)[name]}"
-
-
-# Of torch's layers, those on which their output depends.
-SETTINGS = ("stride", "padding", "dilation", "groups", "padding_mode", "kernel_size", "eps", "ceil_mode", "mode",
-            "scale_factor", "align_corners", "negative_slope")  # fmt: skip
 
 
 def read_ultralytics(file: Path) -> UltralyticsFile | None:
@@ -120,9 +117,14 @@ def _modules(file: Path, network: Record) -> dict[str, Record]:
         found[path] = module
         if len(found) > MAX_MODULES:
             raise UserError(f"{file}: its network has no end; the file is damaged")
-        parts = module.state.get("_modules", {}).items()
-        waiting += [(f"{path}.{name}".lstrip("."), part) for name, part in parts if isinstance(part, Record)]
+        parts = [(name, part) for name, part in _held(module, "_modules") if isinstance(part, Record)]
+        waiting += [(f"{path}.{name}".lstrip("."), part) for name, part in parts]
     return found
+
+
+def _held(module: Record, kind: str) -> Iterable[tuple[Any, Any]]:
+    held = module.state.get(kind)
+    return held.items() if isinstance(held, Mapping) else ()
 
 
 def _model_name(file: Path, description: Any) -> str:
@@ -140,9 +142,9 @@ def _model_name(file: Path, description: Any) -> str:
 
 
 def _class_names(file: Path, names: Any) -> tuple[str, ...]:
-    listed = [names[i] for i in sorted(names)] if isinstance(names, Mapping) else names
+    listed = [names.get(i) for i in range(len(names))] if isinstance(names, Mapping) else names
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
-        raise UserError(f"{file}: doesn't name its classes; the file is damaged")
+        raise UserError(f"{file}: doesn't name all of its classes; the file is damaged")
     return tuple(listed)
 
 
@@ -152,7 +154,9 @@ def _canvas(name: str, content: Mapping[Any, Any], network: Record) -> Size:
     chosen = settings.get("imgsz") if isinstance(settings, Mapping) else None
     sides = chosen if isinstance(chosen, list | tuple) and len(chosen) == 2 else (chosen, chosen)
     multiple = MODELS[name].size_multiple
-    height, width = (ceil(side / multiple) * multiple if isinstance(side, int) else USUAL_SIDE for side in sides)
+    height, width = (
+        ceil(side / multiple) * multiple if isinstance(side, int) and side > 0 else USUAL_SIDE for side in sides
+    )
     return height, width
 
 

@@ -33,6 +33,7 @@ bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (hal
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.detection_metrics
 
 # A torchvision is built for one torch: the pair is held together here.
 lock: .venv/installed  ## renew requirements.lock (needs uv)

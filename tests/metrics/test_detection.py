@@ -6,29 +6,14 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tests.metrics.boxes import CLASSES, Pair, boxes, generated, nothing
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.types import Boxes
 
 KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
-CLASSES = ("ant", "bee", "cat")
-Pair = tuple[Boxes, Boxes]  # prediction, truth
-
-
-def boxes(xyxy: object, label: object, *, score: object = None, crowd: object = None) -> Boxes:
-    return Boxes.single(
-        torch.as_tensor(np.asarray(xyxy, dtype=np.float32)).reshape(-1, 4),
-        torch.as_tensor(np.asarray(label, dtype=np.int64)),
-        None if crowd is None else torch.as_tensor(np.asarray(crowd, dtype=bool)),
-        None if score is None else torch.as_tensor(np.asarray(score, dtype=np.float32)),
-    )
-
-
-def nothing(*, scored: bool) -> Boxes:
-    return boxes([], [], score=[] if scored else None)
 
 
 def ours(pairs: list[Pair]) -> dict:
@@ -79,35 +64,6 @@ def assert_equals_pycocotools(pairs: list[Pair]) -> None:
     np.testing.assert_allclose(got, np.where(np.array(expected) == -1, np.nan, expected), rtol=0, atol=1e-9)
     got_by_class = [[row["map"], row["map_50"]] for row in result["per_class"].values()]
     np.testing.assert_allclose(got_by_class, np.where(by_class == -1, np.nan, by_class), rtol=0, atol=1e-9)
-
-
-def generated(seed: int, images: int, most: int, *, crowds: float = 0.0, levels: int = 0, step: int = 0) -> list[Pair]:
-    """Truth, and predictions that are jittered copies, doubles, strays; `levels` makes scores tie, `step` overlaps."""
-    luck = np.random.default_rng(seed)
-
-    def some(count: int) -> np.ndarray:
-        corner = luck.uniform(0, 400, (count, 2))
-        size = luck.choice([8, 40, 150], (count, 1)) * luck.uniform(0.5, 2, (count, 2))
-        return snapped(np.concatenate([corner, corner + size], 1))
-
-    def snapped(xyxy: np.ndarray) -> np.ndarray:
-        return np.concatenate([xyxy[:, :2] // step, -(-xyxy[:, 2:] // step)], 1) * step if step else xyxy
-
-    pairs = []
-    for _ in range(images):
-        count = luck.integers(0, most + 1)
-        truth, label = some(count), luck.integers(0, len(CLASSES), count)
-        keep = luck.random(count) < 0.8
-        size = np.tile(truth[keep][:, 2:] - truth[keep][:, :2], 2)
-        near = truth[keep] + size * luck.normal(0, 0.06, (keep.sum(), 4))
-        near[:, 2:] = np.maximum(near[:, 2:], near[:, :2] + 1)
-        strays = some(luck.integers(0, most // 2 + 1))
-        found = np.concatenate([snapped(near), near[: len(near) // 3] + 2, strays])
-        wrong = luck.integers(0, len(CLASSES), len(found))
-        named = np.where(luck.random(len(found)) < 0.85, np.resize(np.append(label[keep], 0), len(found)), wrong)
-        score = luck.integers(1, levels + 1, len(found)) / levels if levels else luck.random(len(found))
-        pairs.append((boxes(found, named, score=score), boxes(truth, label, crowd=luck.random(count) < crowds)))
-    return pairs
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -3,7 +3,7 @@
 Precision is tp / (tp + fp) from the highest score down; at each of 101 recalls 0, 0.01, ... counts the best precision
 that is reached at that recall or beyond; average precision is their mean. Between two hits precision only falls, so
 only hits are looked at, and all that lies between them is one number: how many predictions there are up to each.
-Weights are whole numbers, so sums in float32 are exact up to 2^24 boxes of a class.
+Weights are whole numbers, so sums in float32 are exact up to 2^24 boxes of a class. Copies of one box enter together.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class Case:
 CASES = (
     Case("classify", "resnet18", "classify-clothing-small", 128, 32, "classify_torchvision", 2.0),
     Case("detect", "yolo11n", "detect-bccd-voc", 320, 16, "detect_ultralytics", 3.0),
+    Case("detect", "fasterrcnn_mobilenet_v3_large_320_fpn", "detect-bccd-voc", 192, 8, "detect_torchvision", 1.2),
     Case("segment", "unet:resnet18", "segment-nuclei-dsb2018", 256, 8, "segment_smp", 2.0),
 )
 
@@ -100,7 +101,7 @@ def compare(case: Case, data_root: Path, epochs: int, repeats: int, extra: Seque
 def main() -> None:
     """Compare the chosen tasks and write the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    names = [case.task for case in CASES]
+    names = sorted({case.task for case in CASES})
     parser.add_argument("--tasks", nargs="+", choices=names, default=names)
     parser.add_argument("--data-root", type=Path, default=DATA_ROOT)
     parser.add_argument("--epochs", type=int, default=3, help="a run; the first is warm-up")

@@ -1,6 +1,7 @@
 """torchvision's detectors: the contract of all models, and torchvision's own models as the reference."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,14 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from tests.models.checkpoints import saved
 from tests.models.test_contract import CLASSES, DetectorContract
+from vision_tasks.errors import UserError
 from vision_tasks.models import torchvision_detectors
 from vision_tasks.models.base import TaskModel
+from vision_tasks.models.checkpoint import save_model
 from vision_tasks.models.registry import MODELS, create_model
-from vision_tasks.types import Boxes
+from vision_tasks.models.transfer import start_from
+from vision_tasks.types import Boxes, InputSpec
 
 FASTER = "fasterrcnn_mobilenet_v3_large_320_fpn"
 NAMES = [name for name, entry in MODELS.items() if (entry.task, entry.family) == ("detect", "torchvision")]
@@ -204,3 +207,73 @@ def test_labels_keep_their_number() -> None:
     with torch.no_grad():
         model.net.roi_heads.box_predictor.cls_score.bias.copy_(torch.tensor([-9.0, -9, 9, -9]))
     assert set(model.predict(torch.rand(1, 3, 64, 96)).flat().label[0, :5].tolist()) == {1}
+
+
+STARTS = {
+    FASTER: "mobilenet_v3_large",
+    "fasterrcnn_resnet50_fpn_v2": "resnet50",
+    "retinanet_resnet50_fpn": "resnet50",
+    "fcos_resnet50_fpn": "resnet50",
+    "ssd300_vgg16": "vgg16",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.startswith("ssd") else []) for name in STARTS]
+)
+def test_a_backbone_starts_from_a_classifier(name: str, tmp_path: Path) -> None:
+    classifier = create_model(STARTS[name], ("a", "b"))
+    saved = tmp_path / "best.safetensors"
+    save_model(classifier, saved, InputSpec((64, 64), "crop"))
+    model = create_model(name, CLASSES)
+    count = len(model.backbone.state_dict())
+    assert start_from(model, saved).startswith(f"took {count} of {count} tensors of the backbone from {STARTS[name]}")
+    theirs = classifier.backbone.state_dict()
+    for tensor, value in model.backbone.state_dict().items():
+        assert torch.equal(value, theirs[tensor])
+    first = next(module for module in model.net.backbone.modules() if isinstance(module, nn.Conv2d))
+    assert torch.equal(first.weight, next(iter(theirs.values())))
+
+
+def test_ssdlite_is_half_as_wide_at_its_end_as_the_classifier(tmp_path: Path) -> None:
+    saved = tmp_path / "best.safetensors"
+    save_model(create_model("mobilenet_v3_large", ("a",)), saved, InputSpec((64, 64), "crop"))
+    with pytest.raises(UserError, match="the backbone of mobilenet_v3_large does not fit ssdlite320"):
+        start_from(create_model("ssdlite320_mobilenet_v3_large", CLASSES), saved)
+
+
+def test_ssd_takes_the_canvas_of_its_boxes_only() -> None:
+    model = create_model("ssd300_vgg16", CLASSES)
+    model.require_canvas(300)
+    with pytest.raises(UserError, match="--image-size 640: ssd300_vgg16 has boxes for 300 px only; use 300"):
+        model.require_canvas(640)
+    create_model("ssdlite320_mobilenet_v3_large", CLASSES).require_canvas(200)
+
+
+@pytest.mark.slow
+def test_parameters_are_as_many_as_published() -> None:
+    """With as many outputs as COCO's files have, and without what their frozen normalisation keeps as statistics."""
+    for name in NAMES:
+        model = create_model(name, [str(number) for number in range(MODELS[name].published_classes)])
+        (published,) = torchvision.models.get_model_weights(name)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        norms = [norm for norm in model.backbone.modules() if isinstance(norm, nn.BatchNorm2d)]
+        still = sum(2 * norm.num_features for norm in norms)
+        assert published.meta["num_params"] in (count, count - still), name
+
+
+def test_gradients_are_torchvisions() -> None:
+    """One step's gradients of the whole network, from losses of the same draw."""
+    model, plain = faster_rcnn().train(), torchvisions(FASTER, (64, 96)).train()
+    plain.load_state_dict(model.net.state_dict())
+    images = torch.rand(2, 3, 64, 96)
+    both = Boxes.stack([truth(), truth()])
+    listed = [{"boxes": truth().xyxy[0], "labels": torch.tensor([1, 3])}] * 2
+    torch.manual_seed(1)
+    torch.stack(list(plain(list(images), listed).values())).sum().backward()
+    torch.manual_seed(1)
+    torch.stack(list(model(images, both).values())).sum().backward()
+    for (name, ours), theirs in zip(model.net.named_parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        assert (ours.grad - theirs.grad).norm() <= 1e-3 * theirs.grad.norm() + 1e-6, name

@@ -59,8 +59,8 @@ def oracle(pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
 def assert_equals_pycocotools(pairs: list[Pair]) -> None:
     stats, by_class = oracle(pairs)
     result = ours(pairs)
-    got = [result[key] for key in KEYS] + [result["mar_100"]]
-    expected = [*stats[:6], stats[8]]
+    got = [result[key] for key in (*KEYS, "mar_1", "mar_10", "mar_100")]
+    expected = stats[:9]
     np.testing.assert_allclose(got, np.where(np.array(expected) == -1, np.nan, expected), rtol=0, atol=1e-9)
     got_by_class = [[row["map"], row["map_50"]] for row in result["per_class"].values()]
     np.testing.assert_allclose(got_by_class, np.where(by_class == -1, np.nan, by_class), rtol=0, atol=1e-9)
@@ -149,3 +149,91 @@ def test_padding_is_no_box() -> None:
             "1.jpg",
         )
     assert metric.compute() == ours(pairs)
+
+
+def test_one_pixel_beyond_the_border_of_two_sizes_is_another_size() -> None:
+    for side, sizes in ((32, (True, True, False)), (96, (False, True, True)), (96.25, (False, False, True))):
+        one = [[10, 10, 10 + side, 10 + side]]
+        result = ours([(boxes(one, [0], score=[0.9]), boxes(one, [0]))])
+        defined = tuple(not math.isnan(result[f"map_{size}"]) for size in ("small", "medium", "large"))
+        assert defined == sizes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_pycocotools_whatever_float32_makes_of_the_overlaps(seed: int) -> None:
+    """Overlaps of exactly 0.5, 0.55, ... in real numbers, moved to where their edges are no binary fractions."""
+    luck = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(20):
+        x, y = luck.integers(0, 5000, 2) / 10
+        shares = luck.choice(np.linspace(0.5, 0.95, 10), 4)
+        found = [[x, y, x + 100.3, y + 100.3 * share] for share in shares]
+        pairs.append(
+            (boxes(found, luck.integers(0, 2, 4), score=luck.random(4)), boxes([[x, y, x + 100.3, y + 100.3]], [0]))
+        )
+    assert_equals_pycocotools(pairs)
+
+
+def test_intervals_surround_the_score_less_its_bias_and_are_the_same_every_time() -> None:
+    pairs = generated(3, images=40, most=8)
+    result = ours(pairs)
+    assert ours(pairs) == result
+    for name in ("map", "map_50", "map_75", "mar_100"):
+        low, high = result[f"{name}_ci"]
+        assert 0 < low < high < 1
+        assert low < result[name]
+        assert 0.02 < high - low < 0.3
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_one_image_or_none_says_nothing_about_others(images: int) -> None:
+    result = ours(generated(1, images=6, most=8)[:images])
+    assert all(math.isnan(end) for name in ("map", "map_50", "map_75", "mar_100") for end in result[f"{name}_ci"])
+
+
+def test_without_intervals_there_is_nothing_but_scores() -> None:
+    metric = DetectionMetric(CLASSES)
+    for i, pair in enumerate(generated(3, images=4, most=8)):
+        metric.update(*pair, f"{i}.jpg")
+    short, whole = metric.compute(intervals=False), metric.compute()
+    intervals = {f"{name}_ci" for name in ("map", "map_50", "map_75", "mar_100")}
+    assert set(whole) - set(short) == intervals | {"curves", "confusion", "errors", "label_errors"}
+    assert {name: whole[name] for name in short} == short
+
+
+def test_curves_by_hand() -> None:
+    """Two ants: a hit at 0.9, a miss at 0.8, a hit at 0.7. Bees are not there."""
+    truth = boxes([[0, 0, 50, 50], [100, 0, 150, 50]], [0, 0])
+    found = boxes([[0, 0, 50, 50], [300, 0, 350, 50], [100, 0, 150, 50]], [0, 0, 0], score=[0.9, 0.8, 0.7])
+    curves = ours([(found, truth)])["curves"]
+    assert set(curves) == {"ant"}
+    assert curves["ant"]["precision"] == [1.0] * 51 + [pytest.approx(2 / 3, abs=1e-6)] * 50
+    assert curves["ant"]["confidence"] == [pytest.approx(0.9)] * 51 + [pytest.approx(0.7)] * 50
+
+
+def test_each_kind_of_error_by_hand() -> None:
+    """One error of each kind and a hit; what one costs is what map_50 gains without it (Bolya et al., section 2)."""
+    truth = boxes([[100 * i, 0, 100 * i + 50, 50] for i in range(5)], [0, 0, 0, 0, 1])
+    found = boxes(
+        [
+            [0, 0, 50, 50],  # a hit
+            [0, 0, 50, 45],  # a duplicate of it
+            [100, 0, 150, 20],  # badly placed: IoU 0.4
+            [200, 0, 250, 50],  # of another class
+            [400, 0, 450, 20],  # both, on the bee
+            [800, 0, 850, 50],  # on background
+        ],
+        [0, 0, 0, 1, 0, 0],
+        score=[0.9, 0.8, 0.7, 0.6, 0.5, 0.4],
+    )
+    errors = ours([(found, truth)])["errors"]
+    assert {kind: row["count"] for kind, row in errors.items()} == {
+        "classification": 1, "localisation": 1, "both": 1, "duplicate": 1, "background": 1, "missed": 2
+    }  # fmt: skip
+    # Ants: 1 of 4 found, at precision 1: recall 0 to 0.25 are 26 points; bees: none. With the third prediction moved
+    # onto its truth, 2 of 4 are found, the second at precision 2/3 behind the duplicate.
+    assert errors["localisation"]["map_50_cost"] == pytest.approx(25 * 2 / 3 / 101 / 2, abs=1e-9)
+    # The bee becomes an ant, the second hit behind two others.
+    assert errors["classification"]["map_50_cost"] == pytest.approx(25 * 2 / 4 / 101 / 2, abs=1e-9)
+    # A duplicate, a background error or one of both kinds behind the last hit costs nothing.
+    assert [errors[kind]["map_50_cost"] for kind in ("duplicate", "background", "both")] == [pytest.approx(0)] * 3

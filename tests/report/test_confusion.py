@@ -41,6 +41,15 @@ def test_numbers_with_the_names_of_classes(tmp_path: Path) -> None:
     assert paths[0].read_text() == "truth \\ predicted,cat,dog,(nothing)\ncat,5,1,0\ndog,2,7,3\n"
 
 
+def test_a_row_of_what_is_seen_where_nothing_is(tmp_path: Path) -> None:
+    numbers, path = write_confusion(tmp_path, [[5, 1, 0], [2, 7, 3], [4, 0, 0]], ["cat", "dog"])
+    rows = ["truth \\ predicted,cat,dog,(nothing)", "cat,5,1,0", "dog,2,7,3", "(nothing),4,0,0"]
+    assert numbers.read_text().splitlines() == rows
+    assert path.exists()
+    square, tall = (picture(tmp_path, np.ones((size, 11), dtype=int), named(10)) for size in (10, 11))
+    assert tall.shape[0] > square.shape[0] + 40
+
+
 def test_names_that_need_care_come_back_from_the_numbers_and_can_be_drawn(tmp_path: Path) -> None:
     picture(tmp_path, np.eye(5, dtype=int), ODD)
     with (tmp_path / "confusion.csv").open(errors="surrogateescape", newline="") as file:

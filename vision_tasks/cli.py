@@ -222,9 +222,7 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        print(
-            "stopped; what was written so far is usable; a training goes on with `train --resume RUN`", file=sys.stderr
-        )
+        print("stopped; what was written so far is usable (`train --resume RUN` goes on)", file=sys.stderr)
         return 1
     return code
 

@@ -5,6 +5,7 @@ The real files are too large to be fetched here: these have their form, with ran
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from tests.models.test_torchvision_detectors import NAMES
 from vision_tasks.cards import class_ids, class_names, weight_card, weight_cards_for
-from vision_tasks.models import torchvision_coco, torchvision_detectors
+from vision_tasks.models import torchvision_coco, torchvision_detectors, weights
 from vision_tasks.models.base import TaskModel
+from vision_tasks.models.checkpoint import load_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.types import Boxes
 
@@ -177,3 +179,24 @@ def test_outputs_of_all_layouts_are_cut() -> None:
     assert cut["head.cls_logits.bias"].tolist() == [1, 3, 5, 7]
     assert cut["bbox_pred.weight"][:, 0].tolist() == [4, 5, 6, 7, 12, 13, 14, 15]
     assert cut["same"] is tensors["same"]
+
+
+def test_a_card_gives_torchvisions_detector_for_the_named_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the cache, where its file was put; the class list and the numbers of COCO come along, also into a run."""
+    name, canvas = "fasterrcnn_mobilenet_v3_large_320_fpn", (64, 96)
+    card, net = weight_card(f"{name}_coco_v1"), published("fasterrcnn_mobilenet_v3_large_320_fpn", canvas)
+    place = tmp_path / "weights" / card.url.rsplit("/", 1)[-1]
+    place.parent.mkdir()
+    torch.save(net.state_dict(), place)
+    monkeypatch.setattr(weights, "fetch", lambda *call: call[1])
+    monkeypatch.setenv("VISION_TASKS_CACHE", str(tmp_path))
+    model, described = load_model(f"{name}_coco_v1")
+    assert (len(model.info.classes), model.info.class_ids[-1], described.class_ids) == (80, 90, model.info.class_ids)
+    images = torch.rand(1, 3, *canvas)
+    one = model.predict(images).image(0)
+    with torch.no_grad():
+        check_same(torch.tensor(model.info.class_ids)[one.label[0]], one, net(list(images))[0])
+    start = create_model(name, ("a", "b"), weights="coco")
+    assert torch.equal(start.net.rpn.head.conv[0][0].weight, net.rpn.head.conv[0][0].weight)

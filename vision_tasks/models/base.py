@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -53,6 +53,10 @@ class TaskModel(nn.Module, ABC, Generic[T]):
     @abstractmethod
     def backbone(self) -> nn.Module:
         """The feature extractor: what a checkpoint of another task can start and `--freeze backbone` holds still."""
+
+    def from_published(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A weight card's tensors, by their names in the network, as this network has them for its classes."""
+        return tensors
 
     def learn_by(self, losses: Sequence[str], label_smoothing: float = 0.0, class_weight: Tensor | None = None) -> None:
         """Minimise these losses from now on instead of the model's own; empty = its own. `class_weight` is [K].

@@ -127,7 +127,8 @@ def _load_published(file: Path, card: WeightCard) -> tuple[TaskModel[Any], Model
     own = model.state_dict()
     wanted = {name: own[full] for name, full in network_names(model).items()}
     theirs = read_ultralytics(file)
-    found = fitting_names(read_state_dict(file) if theirs is None else theirs.tensors(), wanted)
+    published = fitting_names(read_state_dict(file) if theirs is None else theirs.tensors(), wanted)
+    found = dict(model.from_published(published))
     # Files from before torch counted batches lack the count; nothing depends on it.
     counted = {name: tensor for name, tensor in wanted.items() if name in found or not name.endswith(COUNTER)}
     _check_tensors(file, card.model, found, counted)

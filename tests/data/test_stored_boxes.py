@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import vision_tasks as vt
+from tests import factories
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.stored_boxes import StoredBoxes, read_stored_boxes
 from vision_tasks.errors import UserError
@@ -171,3 +173,39 @@ def test_a_name_that_several_images_may_have_is_an_error(tmp_path: Path) -> None
 def test_numbers_say_nothing_where_the_data_has_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names its images by number"):
         read(tmp_path, [ROW], data=replace(DATA, image_ids={}))
+
+
+def results(path: Path) -> list[dict]:
+    """What a perfect detector would have written for the truth in `path`."""
+    truth = json.loads(path.read_text())["annotations"]
+    return [{name: row[name] for name in ("image_id", "category_id", "bbox")} | {"score": 0.9} for row in truth]
+
+
+def test_a_bare_json_without_images_is_enough_to_score_results(tmp_path: Path) -> None:
+    factories.write_coco(tmp_path / "data", {7: "ant", 30: "bee"})
+    path = next((tmp_path / "data" / "test").glob("*.json"))
+    truth = path.rename(tmp_path / "instances_test.json")
+    found = results(truth)
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    scores = vt.evaluate("detect", predictions=tmp_path / "results.json", data=truth, out=tmp_path / "out")
+    assert (scores["map"], scores["mar_100"], scores["images"]) == (pytest.approx(1), pytest.approx(1), 6)
+    assert scores["label_errors"] == []
+    for row in found:
+        row["category_id"] = {7: 30, 30: 7}[row["category_id"]]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    scores = vt.evaluate("detect", predictions=tmp_path / "results.json", data=truth, out=tmp_path / "out")
+    assert scores["map"] == 0
+    assert {row["what"] for row in scores["label_errors"]} == {"wrong class"}
+    written = {"metrics.json", "confusion.csv", "confusion.png", "precision_recall.png", "label_errors.csv"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == written
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["errors"]["classification"]["count"] == len(found)
+
+
+@pytest.mark.shared
+def test_truth_as_predictions_of_a_real_set_scores_1(tmp_path: Path, shared_data: Path) -> None:
+    root = shared_data / "detect-chess-coco"
+    path = next(path for path in sorted(root.rglob("*.json")) if "test" in str(path))
+    (tmp_path / "results.json").write_text(json.dumps(results(path)))
+    scores = vt.evaluate("detect", predictions=tmp_path / "results.json", data=root, split="test")
+    assert scores["map"] == pytest.approx(1, abs=0.02)  # boxes that the reader clips are no longer those of the file

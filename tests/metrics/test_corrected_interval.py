@@ -46,7 +46,7 @@ def test_most_intervals_hold_the_true_score_and_plain_ones_of_many_classes_do_no
     population = 40_000
     true = scores(drawn(population, classes, np.random.default_rng(1)), np.ones((population, 1)))[:, 0]
     luck = np.random.default_rng(2)
-    sets, covered, plain = 60, np.zeros(3), np.zeros(3)
+    sets, covered, plain = 100, np.zeros(3), np.zeros(3)
     for _ in range(sets):
         data = drawn(images, classes, luck)
         found, of_halves = scores(data, np.ones((images, 1)))[:, 0], scores(data, halves(images)[:, ::4])
@@ -55,7 +55,7 @@ def test_most_intervals_hold_the_true_score_and_plain_ones_of_many_classes_do_no
         repeated = luck.multinomial(images, np.full(images, 1 / images), 200).T.astype(np.float32)
         low, high = np.percentile(scores(data, repeated), [2.5, 97.5], axis=1)
         plain += (low <= true) & (true <= high)
-    # 0.95 is aimed at; at 0.95, less than 0.88 happens once in 60 times, and not with these seeds.
+    # 0.95 is aimed at, about 0.92 is reached, with a standard error of 0.03.
 
     assert (covered / sets >= 0.88).all(), covered
     assert (plain / sets <= most).all(), plain

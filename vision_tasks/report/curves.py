@@ -61,7 +61,7 @@ def _few(axes: Axes, names: Sequence[str], precision: NDArray[np.float64]) -> No
         axes.plot(recall, row, color=colormaps["tab10"](i), linewidth=1.6)
     lines = list(axes.lines)
     if len(names) > 1:
-        lines = [_mean(axes, recall, precision), *lines]
+        lines = [_mean(axes, recall, precision, below=True), *lines]
     labels = [_entry(*pair) for pair in zip(names, precision, strict=True)]
     _legend(axes, lines, [*([_entry("all classes", precision)] if len(names) > 1 else []), *labels])
 
@@ -84,8 +84,9 @@ def _many(axes: Axes, names: Sequence[str], precision: NDArray[np.float64]) -> N
     _legend(axes, handles, labels)
 
 
-def _mean(axes: Axes, recall: NDArray[np.float64], precision: NDArray[np.float64]) -> Any:
-    return axes.plot(recall, precision.mean(axis=0), color="black", linewidth=2.6)[0]
+def _mean(axes: Axes, recall: NDArray[np.float64], precision: NDArray[np.float64], *, below: bool = False) -> Any:
+    zorder = 1.9 if below else 2.1  # of other lines: 2
+    return axes.plot(recall, precision.mean(axis=0), color="black", linewidth=2.6, zorder=zorder)[0]
 
 
 def _entry(name: str, precision: NDArray[np.float64]) -> str:

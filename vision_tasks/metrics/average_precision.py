@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array  # type: ignore[import-untyped]
+from scipy.sparse import csr_array
 
 from vision_tasks.metrics.box_rows import Index
 from vision_tasks.metrics.matching import HIT, NEITHER, Ranked

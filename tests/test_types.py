@@ -1,6 +1,7 @@
 """Targets follow their images: hand-computed cases, and torchvision v2's functionals as judge."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +219,78 @@ class TestBoxes:
             else:
                 y, x = seen.nonzero(as_tuple=True)
                 assert found[label] == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+    @pytest.mark.parametrize(
+        ("covers", "left"),
+        [
+            ([(0, 0, 80, 100), (80, 0, 96, 100)], None),  # 4 columns of 100
+            ([(0, 0, 99, 50), (0, 50, 99, 100)], None),  # the last column alone
+            ([(0, 0, 80, 50), (0, 50, 80, 100)], [80, 0, 100, 100]),  # neither spans a side, both together do
+            ([(0, 0, 80, 100), (0, 0, 85, 100)], [85, 0, 100, 100]),  # what is hidden twice is gone once
+            ([(0, 0, 60, 60), (30, 30, 90, 90)], [0, 0, 100, 100]),  # 3600 + 3600 - 900 of 10000 hidden
+            ([(0, 0, 100, 50), (0, 40, 100, 85), (0, 84, 50, 100)], None),  # 15 * 50 = 7.5 % left
+            ([(0, 0, 100, 50), (0, 40, 100, 85), (0, 84, 30, 100)], [30, 85, 100, 100]),  # 10.5 %
+        ],
+    )
+    def test_covers_one_after_the_other_hide_together(self, covers, left):
+        erased = pasted = boxes((0, 0, 100, 100))
+        for x0, y0, x1, y1 in covers:
+            region = torch.zeros(1, 100, 100, dtype=torch.bool)
+            region[:, y0:y1, x0:x1] = True
+            erased, pasted = erased.erase(region), pasted.paste(boxes(), region)
+        for target in (erased, pasted):
+            assert target.flat().xyxy[0].tolist() == ([] if left is None else [left])
+
+    def test_what_the_canvas_cut_off_counts_as_hidden_too(self):
+        """Of 100 x 100 a warp leaves 40 columns, an erased rectangle 9 of them: 9 %, though 22 % of what was there."""
+        moved = boxes((-60, 0, 40, 100)).warp(one(translate(0, 0)), (100, 100))
+        region = torch.zeros(1, 100, 100, dtype=torch.bool)
+        region[:, :, :31] = True
+        assert moved.erase(region).flat().xyxy[0].tolist() == []
+        region[:, :, 30] = False
+        assert moved.erase(region).flat().xyxy[0].tolist() == [[30, 0, 40, 100]]
+
+    def test_covers_move_with_their_boxes(self):
+        """Half a box is hidden, canvas and all are doubled, and nine tenths of the other half are hidden then."""
+        region = torch.zeros(1, 10, 10, dtype=torch.bool)
+        region[:, :5] = True
+        doubled = boxes((0, 0, 10, 10)).paste(boxes((0, 0, 4, 4)), region).warp(one(scale(2, 2)), (20, 20))
+        assert doubled.flat().xyxy[0].tolist() == [[0, 10, 20, 20], [0, 0, 8, 8]]
+        region = torch.zeros(1, 20, 20, dtype=torch.bool)
+        region[:, :, :17] = True
+        assert doubled.erase(region).flat().xyxy[0].tolist() == []
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 10_000))
+    def test_covers_in_a_row_against_counted_pixels(self, seed):
+        random = np.random.default_rng(seed)
+        row = _whole_box(random)
+        target, painted = boxes(row), torch.zeros(20, 20, dtype=torch.bool)
+        painted[row[1] : row[3], row[0] : row[2]] = True
+        whole, lost = painted.sum(), False
+        for _ in range(4):
+            x0, y0, x1, y1 = _whole_box(random)
+            region = torch.zeros(1, 20, 20, dtype=torch.bool)
+            region[:, y0:y1, x0:x1] = True
+            target, painted = target.erase(region), painted & ~region[0]
+            lost |= bool(painted.sum() < MIN_VISIBLE * whole)
+            y, x = painted.nonzero(as_tuple=True)
+            left = [] if lost else [[x.min(), y.min(), x.max() + 1, y.max() + 1]]
+            assert target.flat().xyxy[0].tolist() == left
+
+    def test_counts_leave_crowds_out(self):
+        truth = Boxes.single(torch.ones(3, 4), torch.tensor([0, 1, 1]), crowd=torch.tensor([True, True, False]))
+        assert truth.counts(3).tolist() == [0, 1, 0]
+
+    def test_float64_is_kept_until_a_batch_is_stacked(self):
+        third = torch.tensor([[1 / 3, 0, 2, 2]], dtype=torch.float64)
+        exact = Boxes.single(third, torch.tensor([0]), score=third[:, 0], area=third[:, 2])
+        for each in (exact, exact.image(0), exact.flat(), exact.to("cpu"), exact.renumbered([0]), exact.above(0.1)):
+            assert (each.xyxy[0, 0, 0], each.score, each.area) == (1 / 3, third[:, 0], 2)
+        assert exact.warp(one(translate(1, 0)), (9, 9)).xyxy.dtype == torch.float64
+        batch = Boxes.stack([exact])
+        assert (batch.xyxy.dtype, batch.score.dtype, batch.area) == (torch.float32, torch.float32, None)
+        assert Boxes.single(third.half(), torch.tensor([0])).xyxy.dtype == torch.float32
 
     def test_nothing_is_changed_in_place_and_no_boxes_are_no_special_case(self):
         region = torch.ones(1, 10, 10, dtype=torch.bool)

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vision_tasks.sampling import sample_bilinear, sample_nearest
 
@@ -129,25 +130,43 @@ class Labels:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Objects as boxes, padded to one count N per batch; rows with `valid` unset are padding."""
+    """Objects as boxes, padded to one count N per batch; rows with `valid` unset are padding.
 
-    xyxy: Tensor  # float32 [B,N,4], pixel edges
+    Numbers from files keep their float64, so that scores are those of the files; `stack` makes float32 of them.
+    """
+
+    xyxy: Tensor  # float32 or float64 [B,N,4], pixel edges
     label: Tensor  # int64 [B,N]
     valid: Tensor  # bool [B,N]
     crowd: Tensor  # bool [B,N]: one box around many objects (COCO iscrowd)
-    score: Tensor | None = None  # float32 [B,N] in predictions, None in truth
+    score: Tensor | None = None  # as xyxy, [B,N] in predictions, None in truth
+    area: Tensor | None = None  # float64 [B,N] in truth of the original's pixels: COCO's `area`, nan = width x height
+    whole: Tensor | None = None  # as xyxy, [B,N]: the area of the box before any of it was hidden; None: all is seen
+    covers: Tensor | None = None  # as xyxy, [B,N,M,4]: what was painted over the box; None = nothing
 
     @classmethod
-    def single(cls, xyxy: Tensor, label: Tensor, crowd: Tensor | None = None, score: Tensor | None = None) -> Boxes:
-        """The boxes of one image, unpadded: xyxy [N,4], label [N], crowd [N], score [N]."""
+    def single(
+        cls,
+        xyxy: Tensor,
+        label: Tensor,
+        crowd: Tensor | None = None,
+        score: Tensor | None = None,
+        area: Tensor | None = None,
+    ) -> Boxes:
+        """The boxes of one image, unpadded: xyxy [N,4], label [N], crowd [N], score [N], area [N]."""
         crowd = torch.zeros_like(label, dtype=torch.bool) if crowd is None else crowd
         valid = torch.ones_like(crowd)
-        scores = None if score is None else score[None].float()
-        return cls(xyxy.reshape(1, -1, 4).float(), label[None].long(), valid[None], crowd[None], scores)
+        scores = None if score is None else _real(score)[None]
+        areas = None if area is None else area[None]
+        return cls(_real(xyxy).reshape(1, -1, 4), label[None].long(), valid[None], crowd[None], scores, areas)
 
     def warp(self, matrix: Tensor, size: Size) -> Boxes:
         """Bounding boxes of the warped corners, clipped to the canvas; see `MIN_VISIBLE` for what is dropped."""
-        return self._clip(_warp_boxes(self.xyxy, matrix), _canvas_rectangle(size, self.xyxy))
+        moved = self
+        if self.covers is not None:
+            covers = _warp_boxes(self.covers.flatten(1, 2), matrix).view_as(self.covers)
+            moved = replace(self, covers=covers)
+        return moved._clip(_warp_boxes(self.xyxy, matrix), _canvas_rectangle(size, self.xyxy))
 
     def paste(self, other: Boxes, region: Tensor) -> Boxes:
         rectangle = _bounding_rectangle(region).to(self.xyxy)[:, None, :]  # [B,1,4]
@@ -173,7 +192,8 @@ class Boxes:
         return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in ends.tolist()]
 
     def counts(self, num_classes: int) -> Tensor:
-        return self.label[self.valid].bincount(minlength=num_classes).float()
+        """Without crowds, which no detector learns from."""
+        return self.label[self.valid & ~self.crowd].bincount(minlength=num_classes).float()
 
     def renumbered(self, numbers: Sequence[int]) -> Boxes:
         return replace(self, label=torch.tensor(numbers, device=self.label.device)[self.label])
@@ -188,27 +208,24 @@ class Boxes:
         return self._rows(self.valid[0].nonzero()[:, 0])
 
     def image(self, index: int) -> Boxes:
-        keep = slice(index, index + 1)
-        score = None if self.score is None else self.score[keep]
-        return Boxes(self.xyxy[keep], self.label[keep], self.valid[keep], self.crowd[keep], score).flat()
+        return self._each(lambda values: values[index : index + 1]).flat()
 
     def to(self, device: torch.device | str) -> Boxes:
-        score = None if self.score is None else _move(self.score, device)
-        xyxy, label = _move(self.xyxy, device), _move(self.label, device)
-        return Boxes(xyxy, label, _move(self.valid, device), _move(self.crowd, device), score)
+        return self._each(lambda values: _move(values, device))
 
     @classmethod
     def stack(cls, items: Sequence[Boxes]) -> Boxes:
+        """What networks take: float32, and without what only following an image or scoring needs."""
         images = [item.image(i) for item in items for i in range(len(item))]
         # A multiple of 8, so that compiled graphs are reused between batches.
         count = -(-max((image.label.shape[1] for image in images), default=0) // 8) * 8
         score = (
             None
             if images[0].score is None
-            else torch.cat([_pad(i.score, count) for i in images if i.score is not None])
+            else torch.cat([_pad(i.score.float(), count) for i in images if i.score is not None])
         )
         return cls(
-            torch.cat([_pad(image.xyxy, count) for image in images]),
+            torch.cat([_pad(image.xyxy.float(), count) for image in images]),
             torch.cat([_pad(image.label, count) for image in images]),
             torch.cat([_pad(image.valid, count) for image in images]),
             torch.cat([_pad(image.crowd, count) for image in images]),
@@ -218,45 +235,61 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.xyxy)
 
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Boxes:
+        """The same with every tensor changed."""
+        changed: dict[str, Any] = {name: None if each is None else change(each) for name, each in vars(self).items()}
+        return Boxes(**changed)
+
     def _rows(self, keep: slice | Tensor) -> Boxes:
-        score = None if self.score is None else self.score[:, keep]
-        return Boxes(self.xyxy[:, keep], self.label[:, keep], self.valid[:, keep], self.crowd[:, keep], score)
+        return self._each(lambda values: values[:, keep])
 
     def _join(self, other: Boxes) -> Boxes:
         both = None
         if self.score is not None and other.score is not None:
             both = torch.cat([self.score, other.score], dim=1)
+        ours, theirs = self._painted(), other._painted()
+        most = max(ours.shape[2], theirs.shape[2])
         return Boxes(
             torch.cat([self.xyxy, other.xyxy], dim=1),
             torch.cat([self.label, other.label], dim=1),
             torch.cat([self.valid, other.valid], dim=1),
             torch.cat([self.crowd, other.crowd], dim=1),
             both,
+            whole=torch.cat([self._whole(), other._whole()], dim=1),
+            covers=torch.cat([pad(each, (0, 0, 0, most - each.shape[2])) for each in (ours, theirs)], dim=1),
         )
+
+    def _whole(self) -> Tensor:
+        return _area(self.xyxy) if self.whole is None else self.whole
+
+    def _painted(self) -> Tensor:
+        return self.xyxy.new_zeros((*self.label.shape, 0, 4)) if self.covers is None else self.covers
 
     def _clip(self, xyxy: Tensor, rectangle: Tensor) -> Boxes:
         """Boxes moved to `xyxy` and clipped to `rectangle` [B,1,4]; those with too little left become padding."""
         low, high = rectangle[..., :2], rectangle[..., 2:]
         clipped = torch.cat([xyxy[..., :2].clamp(low, high), xyxy[..., 2:].clamp(low, high)], dim=-1)
-        seen, whole = _area(clipped), _area(xyxy)
-        return replace(self, xyxy=clipped, valid=self.valid & (seen > 0) & (seen >= MIN_VISIBLE * whole))
+        whole = _area(xyxy)
+        if self.whole is not None:
+            whole = self.whole * whole / _area(self.xyxy).clamp(min=1e-9)
+        seen = _area(clipped) if self.covers is None else _in_sight(clipped, self.covers)[0]
+        enough = (seen > 0) & (seen >= MIN_VISIBLE * whole)
+        return replace(self, xyxy=clipped, valid=self.valid & enough, area=None, whole=whole)
 
     def _uncovered(self, rectangle: Tensor) -> Boxes:
-        """What stays in sight under an opaque `rectangle` [B,1,4]: a box cut across its whole side shrinks."""
+        """What stays in sight under an opaque `rectangle` [B,1,4]: boxes shrink around it."""
         low = torch.maximum(self.xyxy[..., :2], rectangle[..., :2])
         high = torch.minimum(self.xyxy[..., 2:], rectangle[..., 2:])
-        hidden = _area(torch.cat([low, high], dim=-1))
-        remaining = _area(self.xyxy) - hidden
-        start, end = self.xyxy[..., :2].clone(), self.xyxy[..., 2:].clone()
-        for axis, across in ((0, 1), (1, 0)):
-            spans = (low[..., across] <= start[..., across]) & (high[..., across] >= end[..., across]) & (hidden > 0)
-            at_start = spans & (low[..., axis] <= self.xyxy[..., axis])
-            at_end = spans & (high[..., axis] >= self.xyxy[..., 2 + axis])
-            start[..., axis] = torch.where(at_start, high[..., axis], start[..., axis])
-            end[..., axis] = torch.where(at_end, low[..., axis], end[..., axis])
-        keep = (remaining > 0) & (remaining >= MIN_VISIBLE * _area(self.xyxy))
-        shrunk = torch.cat([start, torch.maximum(start, end)], dim=-1)
-        return replace(self, xyxy=torch.where(keep[..., None], shrunk, self.xyxy), valid=self.valid & keep)
+        cover = torch.cat([low, high.maximum(low)], dim=-1)
+        touched = _area(cover) > 0
+        if not touched.any():  # as the tiles of a mosaic
+            return self
+        covers = torch.cat([self._painted(), cover[:, :, None]], dim=2)
+        whole = self._whole()
+        seen, around = _in_sight(self.xyxy, covers)
+        keep = ~touched | ((seen > 0) & (seen >= MIN_VISIBLE * whole))
+        xyxy = torch.where((touched & keep)[..., None], around, self.xyxy)
+        return replace(self, xyxy=xyxy, valid=self.valid & keep, area=None, whole=whole, covers=covers)
 
 
 @dataclass(frozen=True)
@@ -461,6 +494,36 @@ def _move(tensor: Tensor, device: torch.device | str) -> Tensor:
 def _area(xyxy: Tensor) -> Tensor:
     extent = (xyxy[..., 2:] - xyxy[..., :2]).clamp(min=0)
     return extent[..., 0] * extent[..., 1]
+
+
+def _real(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _in_sight(xyxy: Tensor, covers: Tensor) -> tuple[Tensor, Tensor]:
+    """What `covers` [B,N,M,4] leave of boxes [B,N,4]: its area [B,N], and the box around it (undefined around nothing).
+
+    The edges of the covers cut a box into cells, each of which is hidden or seen as a whole.
+    """
+    spans, hides = [], []
+    for axis in (0, 1):
+        low, high = xyxy[..., axis, None], xyxy[..., axis + 2, None]
+        inner = covers[..., axis::2].flatten(-2).clamp(low, high)
+        edges = torch.cat([low, inner, high], dim=-1).sort(dim=-1).values
+        start, end = edges[..., :-1], edges[..., 1:]
+        hides.append(
+            (covers[..., axis, None] <= start[..., None, :]) & (covers[..., axis + 2, None] >= end[..., None, :])
+        )
+        spans.append((start, end))
+    (x0, x1), (y0, y1) = spans
+    hidden = (hides[1][..., :, None] & hides[0][..., None, :]).any(dim=2)  # [B,N,2M+1,2M+1], rows are y
+    cells = ((y1 - y0)[..., :, None] * (x1 - x0)[..., None, :]).masked_fill(hidden, 0)
+    sides = [
+        ends
+        for (start, end), seen in zip(spans, ((cells > 0).any(dim=-2), (cells > 0).any(dim=-1)), strict=True)
+        for ends in (start.masked_fill(~seen, torch.inf).amin(-1), end.masked_fill(~seen, -torch.inf).amax(-1))
+    ]
+    return cells.sum(dim=(-2, -1)), torch.stack([sides[0], sides[2], sides[1], sides[3]], dim=-1)
 
 
 def _warp_boxes(xyxy: Tensor, matrix: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """YOLO against ultralytics' own pipeline: the networks by name, what they learn by, and its checkpoints."""
 
+import copy
 import io
 import logging
 import os
@@ -8,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,19 @@ from torch import Tensor, nn
 import vision_tasks as vt
 from tests import factories
 from tests.models.test_contract import YoloContract
+from tests.models.yolo import CLASSES, check_boxes, saved, ultralytics_network, ultralytics_rows, yolo
 from vision_tasks.cards import class_ids, class_names, weight_card, weight_cards_for
+from vision_tasks.engine.train import Training
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import load_model, load_weights, model_of
 from vision_tasks.models.registry import MODELS, create_model, model_entry
 from vision_tasks.models.transfer import start_from
+from vision_tasks.models.ultralytics_files import read_ultralytics
+from vision_tasks.models.ultralytics_yolo import UltralyticsYolo
 from vision_tasks.models.weights import Weights
 from vision_tasks.types import Boxes, InputSpec
 
-CLASSES = ("cat", "dog", "eel")
 NAMES = [name for name, entry in MODELS.items() if entry.family == "ultralytics"]
 
 
@@ -39,44 +44,11 @@ def truth() -> Boxes:
 # --- predictions and losses ---
 
 
-def yolo(name: str) -> TaskModel[Boxes]:
-    """Untrained, but with boxes of some size and scores that are not all under the threshold."""
-    torch.manual_seed(0)
-    model = create_model(name, CLASSES)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        model.train()(torch.rand(4, 3, 128, 160), Boxes.stack([truth()] * 4))
-        head = model.net.model[-1]
-        for branch in (*head.cv3, *getattr(head, "one2one_cv3", ())):
-            branch[-1].bias += 5
-    return model.eval()
-
-
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n"])
 def test_yolo_predicts_what_ultralytics_does(name: str) -> None:
-    from ultralytics.utils.nms import non_max_suppression
-    from ultralytics.utils.ops import clip_boxes
-
     model = yolo(name)
     images = torch.rand(2, 3, 128, 160)
-    with torch.no_grad():
-        decoded = model.net(images)[0]
-    expected = non_max_suppression(
-        decoded, 0.001, 0.7, multi_label=True, max_det=300, max_time_img=1e6, end2end=name == "yolo26n"
-    )
-    found = model.predict(images)
-    for i, rows in enumerate(expected):
-        one = found.image(i)
-        assert one.score is not None
-        assert len(rows) == one.label.shape[1] > 10
-        boxes = clip_boxes(rows[:, :4].clone(), (128, 160))
-        upright = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
-        assert upright.float().mean() > 0.5
-        torch.testing.assert_close(one.xyxy[0][upright], boxes[upright], atol=0.01, rtol=0)
-        torch.testing.assert_close(one.score[0], rows[:, 4], atol=1e-4, rtol=0)
-        assert torch.equal(one.label[0], rows[:, 5].long())
+    check_boxes(model.predict(images), ultralytics_rows(model.net, images, end2end=name == "yolo26n"), (128, 160))
 
 
 @pytest.mark.parametrize("name", ["yolov8n", "yolo26n"])
@@ -108,6 +80,47 @@ def test_yolo26_moves_its_weight_to_the_end_to_end_head() -> None:
     torch.testing.assert_close(totals[1], (totals[0] + totals[2]) / 2)
     loss = model._loss(torch.device("cpu"))
     assert (loss.o2m, loss.o2o) == pytest.approx((loss.final_o2m, 1 - loss.final_o2m))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7])
+def test_yolo26_shifts_from_epoch_to_epoch_as_ultralytics_does(
+    epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a training of ours tells the model, beside their loss, which is updated at each epoch's end."""
+    factories.write_voc(tmp_path / "data")
+    told: list[float] = []
+    monkeypatch.setattr(UltralyticsYolo, "anneal", lambda _, done: told.append(done))
+    monkeypatch.setattr(Training, "_learn", lambda *_: None)
+    monkeypatch.setattr(Training, "_finish_epoch", next_epoch)
+    vt.train("detect", data=tmp_path / "data", model="yolov8n", image_size=64, epochs=epochs, out=tmp_path / "run")
+    monkeypatch.undo()
+    model = yolo("yolo26n")
+    model.net.args.epochs = epochs
+    theirs = model.net.init_criterion()
+    for done in told:
+        model.anneal(done)
+        ours = model._loss(torch.device("cpu"))
+        assert (ours.o2m, ours.o2o) == pytest.approx((theirs.o2m, theirs.o2o))
+        theirs.update()
+    assert len(told) == epochs
+
+
+def next_epoch(training: Training[Boxes]) -> None:
+    training.position = training.position.next_epoch()
+
+
+def test_suppression_is_torchvisions() -> None:
+    """ultralytics' own orders boxes of equal scores otherwise, and is slow."""
+    code = (
+        "import sys, torch\nfrom vision_tasks.models.registry import create_model\n"
+        "model = create_model('yolov8n', ('a',))\nassert 'torchvision' not in sys.modules\n"
+        "from unittest import mock\nimport ultralytics.utils.nms as nms\n"
+        "with mock.patch.object(nms.TorchNMS, 'nms', side_effect=AssertionError):\n"
+        "    with torch.no_grad(): [branch[-1].bias.add_(9) for branch in model.net.model[-1].cv3]\n"
+        "    print(bool(model.predict(torch.rand(1, 3, 64, 64)).valid.any()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_yolo_anchors_do_not_stay_in_bfloat16() -> None:
@@ -219,62 +232,8 @@ class TestYolo11m(DeepYolo):
 # --- checkpoints ---
 
 
-def ultralytics_network(name: str, classes: tuple[str, ...] = CLASSES, **changes: Any) -> nn.Module:
-    """As after a training: no weight, and no statistic of a normalisation, as it was made."""
-    create_model("yolov8n", CLASSES)  # its import is tamed there
-    from ultralytics.nn.tasks import DetectionModel, yaml_model_load
-
-    torch.manual_seed(1)
-    net = DetectionModel(yaml_model_load(f"{name}.yaml") | changes, nc=len(classes), verbose=False)
-    net.names = dict(enumerate(classes))
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-    with torch.no_grad():
-        net.train()(torch.rand(4, 3, 128, 160))
-        head = net.model[-1]
-        for branch in (*head.cv3, *getattr(head, "one2one_cv3", ())):
-            branch[-1].bias += 5
-            branch[-1].weight *= 20
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.03
-                module.running_mean += torch.rand_like(module.running_mean) / 10
-                module.running_var *= 1 + torch.rand_like(module.running_var) / 10
-    return net.eval()
-
-
-def saved(path: Path, net: nn.Module, **content: Any) -> Path:
-    """In the form in which ultralytics' trainer leaves its best.pt."""
-    whole = {
-        "epoch": -1,
-        "best_fitness": None,
-        "model": net.half(),
-        "ema": None,
-        "optimizer": None,
-        "train_args": {"imgsz": 160, "task": "detect", "data": "x.yaml"},
-        "date": "2026",
-    }
-    torch.save(whole | content, path)
-    net.float()
-    return path
-
-
-def expected(net: nn.Module, images: Tensor, end2end: bool) -> list[Tensor]:
-    """Rows of x1, y1, x2, y2, score, class by ultralytics' own network and suppression."""
-    from ultralytics.utils.nms import non_max_suppression
-
-    net.end2end = end2end
-    with torch.no_grad():
-        decoded = net(images)[0]
-    options = {"multi_label": True, "max_det": 300, "max_time_img": 1e6, "nc": len(net.names), "end2end": end2end}
-    return non_max_suppression(decoded, 0.001, 0.7, **options)
-
-
 @pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n", "yolov10n", "yolov5n"])
 def test_a_checkpoint_gives_the_boxes_that_ultralytics_gives(tmp_path: Path, name: str) -> None:
-    from ultralytics.utils.ops import clip_boxes
-
     net = ultralytics_network(name)
     model, card = load_model(saved(tmp_path / "best.pt", net))
     assert (card.name.removesuffix("u"), card.classes) == (name, CLASSES)
@@ -282,17 +241,9 @@ def test_a_checkpoint_gives_the_boxes_that_ultralytics_gives(tmp_path: Path, nam
     assert model.info.code_licence == model.info.weights_licence == card.weights_licence == "AGPL-3.0"
     images = torch.rand(2, 3, 160, 160)
     found = model.predict(images)
-    for i, rows in enumerate(expected(net, images, name in ("yolo26n", "yolov10n"))):
-        one = found.image(i)
-        assert one.score is not None
-        assert len(rows) == one.label.shape[1] > 10
-        boxes = clip_boxes(rows[:, :4].clone(), (160, 160))
-        upright = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
-        assert upright.float().mean() > 0.5
-        torch.testing.assert_close(one.xyxy[0][upright], boxes[upright], atol=0.01, rtol=0)
-        torch.testing.assert_close(one.score[0], rows[:, 4], atol=1e-4, rtol=0)
-        assert torch.equal(one.label[0], rows[:, 5].long())
-    assert one.score.max() - one.score.min() > 0.1
+    check_boxes(found, ultralytics_rows(net, images, name in ("yolo26n", "yolov10n")), (160, 160))
+    assert found.score is not None
+    assert (found.score.amax(dim=1) - found.score.amin(dim=1) > 0.1).all()
 
 
 def test_tensors_are_bit_for_bit(tmp_path: Path) -> None:
@@ -447,6 +398,42 @@ def test_networks_that_are_none_of_ultralytics_own(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+def layers(part: str, place: int, value: Any) -> list[Any]:
+    """Those of a description, with another value at one place of a layer."""
+    create_model("yolov8n", CLASSES)
+    from ultralytics.nn.tasks import yaml_model_load
+
+    described: list[Any] = copy.deepcopy(yaml_model_load("yolov8n.yaml")[part])
+    layer = described[place]
+    layer[0 if part == "head" else 3] = value
+    return described
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "value", "message"),
+    [
+        ("backbone", 4, [256, False], r"model\.4\.m\.0 has add False instead of True, model\.4\.m\.1 has add False "),
+        ("head", 1, [-1, 5], r"model\.11 has f \[-1, 5\] instead of \[-1, 6\]$"),
+    ],
+)
+def test_the_same_tensors_wired_otherwise(tmp_path: Path, part: str, place: int, value: Any, message: str) -> None:
+    """An edited description under a known name: all names and shapes agree, but not the boxes."""
+    net, usual = ultralytics_network("yolov8n", **{part: layers(part, place, value)}), ultralytics_network("yolov8n")
+    usual.load_state_dict(net.state_dict())
+    images = torch.rand(1, 3, 160, 160)
+    with torch.no_grad():
+        assert not torch.allclose(net(images)[0], usual(images)[0], atol=0.1)
+    with pytest.raises(UserError, match=rf"its network is no plain yolov8n: {message}"):
+        load_model(saved(tmp_path / "best.pt", net))
+
+
+def test_heads_of_attention_are_counted(tmp_path: Path) -> None:
+    net = ultralytics_network("yolo11n")
+    net.model[10].m[0].attn.num_heads = 1
+    with pytest.raises(UserError, match=r"model\.10\.m\.0\.attn has num_heads 1 instead of 2$"):
+        load_model(saved(tmp_path / "best.pt", net))
+
+
 def archive(path: Path, pickled: bytes, compress: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
     with zipfile.ZipFile(path, "w", compress) as file:
         file.writestr("best/data.pkl", pickled)
@@ -467,12 +454,39 @@ MENTION = b"\x80\x02cultralytics.nn.tasks\nDetectionModel\n0"  # named, and drop
         (MENTION + b"cos\nsystem\nX\x04\x00\x00\x00truei\x85R.", "damaged"),
         (MENTION + b"]" * 200_000 + b"a" * 199_999 + b".", "holds no network"),
         (MENTION, "damaged"),
+        (
+            MENTION + b"\x96" + struct.pack("<Q", 1 << 62) + b".",
+            r"damaged \(KeyError\)",
+        ),  # bytes, allocated before they are read
+        # A tuple of a tuple twice, and so on: its hash takes 2^60 steps.
+        (MENTION + b"})" + b"2\x86" * 60 + b"Ns.", r"damaged \(UnpicklingError\)"),
+        (MENTION + b"})" + b"2\x86" * 60 + b"0(" + b")" + b"2\x86" * 60 + b"Nu.", r"damaged \(UnpicklingError\)"),
+        (MENTION + b"()" + b"2\x86" * 60 + b"Nd.", r"damaged \(UnpicklingError\)"),
+        (MENTION + b"cbuiltins\nset\n(])" + b"2\x86" * 60 + b"atR.", r"damaged \(UnpicklingError\)"),
+        (MENTION + b"ccollections\nOrderedDict\n(]])" + b"2\x86" * 60 + b"aNaatR.", r"damaged \(TypeError\)"),
+        (
+            MENTION + b"}\x8b" + struct.pack("<i", 1000) + b"\1" * 1000 + b"Ns.",
+            r"damaged \(UnpicklingError\)",
+        ),  # a long number
     ],
 )
 def test_pickles_that_want_too_much(tmp_path: Path, pickled: bytes, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         load_model(archive(tmp_path / "best.pt", pickled))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("deep", "name"), [(2000, "a"), (2, "a" * 2000)])
+def test_networks_without_an_end(tmp_path: Path, deep: int, name: str) -> None:
+    """Parts within parts: their names are as long as all above them."""
+    text = b"X" + struct.pack("<i", len(name)) + name.encode()
+    modules = b"X\x08\x00\x00\x00_modules"
+    part = b"ctorch.nn\nModule\n)R"
+    inner = part + (b"}" + modules + b"}" + text + part) * deep + b"ssb" * deep
+    network = b"cultralytics.nn.tasks\nDetectionModel\n)R}" + modules + b"}" + text + inner + b"ssb"
+    content = b"\x80\x02}X\x05\x00\x00\x00model" + network + b"s."
+    with pytest.raises(UserError, match="its network has no end; the file is damaged"):
+        load_model(archive(tmp_path / "best.pt", content))
 
 
 def rewritten(path: Path, compress: int, member: str, content: bytes) -> Path:
@@ -500,6 +514,43 @@ def test_archives_that_are_damaged_or_a_bomb(tmp_path: Path) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "kind"),
+    [(6, b"\xff\xff", NotImplementedError), (46, b"\xff\xff", UnicodeDecodeError), (0, b"PK\0\0", zipfile.BadZipFile)],
+)
+def test_a_list_of_members_that_cannot_be_read(tmp_path: Path, place: int, value: bytes, kind: type[Exception]) -> None:
+    """The version that it needs, its name, its mark: `zipfile` says something else of each."""
+    path = archive(tmp_path / "best.pt", MENTION, é=b"1")
+    whole = bytearray(path.read_bytes())
+    entry = whole.rindex(b"PK\1\2")
+    whole[entry + place : entry + place + len(value)] = value
+    path.write_bytes(whole)
+    with pytest.raises(kind):
+        zipfile.ZipFile(path)
+    assert read_ultralytics(path) is None
+    with pytest.raises(UserError, match=r"best\.pt: not a state dict, or damaged"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_files_are_closed(tmp_path: Path, damaged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[zipfile.ZipFile] = []
+    build = zipfile.ZipFile.__init__
+
+    def watched(archive: zipfile.ZipFile, *options: Any, **named: Any) -> None:
+        opened.append(archive)
+        build(archive, *options, **named)
+
+    path = saved(tmp_path / "best.pt", ultralytics_network("yolov8n"))
+    if damaged:
+        rewritten(path, zipfile.ZIP_DEFLATED, "version", b"3")
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", watched)
+    with pytest.raises(UserError) if damaged else nullcontext():
+        load_model(path)
+    assert opened
+    assert all(archive.fp is None for archive in opened)
+
+
 @pytest.mark.parametrize(("size", "stride", "offset"), [((1 << 40,), (0,), 0), ((8,), (1,), -1), ((8,), (2,), 0)])
 def test_tensors_beyond_their_bytes(
     tmp_path: Path, size: tuple[int, ...], stride: tuple[int, ...], offset: int
@@ -525,10 +576,11 @@ def test_tensors_beyond_their_bytes(
         file.writestr("x/data/0", struct.pack("8f", *range(8)))
     opened = Archive.open(path)
     assert opened is not None
-    record = opened.content()["x"]
-    assert is_tensor(record)
-    with pytest.raises(UserError, match="damaged"):
-        opened.tensor(record)
+    with opened:
+        record = opened.content()["x"]
+        assert is_tensor(record)
+        with pytest.raises(UserError, match="damaged"):
+            opened.tensor(record)
 
 
 @pytest.mark.parametrize(
@@ -548,10 +600,11 @@ def test_tensors_are_as_torch_reads_them(tmp_path: Path, tensor: Tensor) -> None
     torch.save({"x": tensor, "y": [1, "two", (3.5, None)]}, tmp_path / "x.pt")
     opened = Archive.open(tmp_path / "x.pt")
     assert opened is not None
-    content = opened.content()
-    assert content["y"] == [1, "two", (3.5, None)]
-    assert is_tensor(content["x"])
-    found = opened.tensor(content["x"])
+    with opened:
+        content = opened.content()
+        assert content["y"] == [1, "two", (3.5, None)]
+        assert is_tensor(content["x"])
+        found = opened.tensor(content["x"])
     assert found.dtype == tensor.dtype
     assert torch.equal(found, tensor)
     assert found.is_contiguous()

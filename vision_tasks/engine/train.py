@@ -188,7 +188,7 @@ class Training(Generic[T]):
     def _train_epoch(self) -> None:
         epoch, config = self.position.epoch, self.config
         self._hold(epoch)
-        self.model.anneal(epoch / config.epochs)
+        self.model.anneal(epoch / max(1, config.epochs - 1))
         parts = self._parts(epoch)
         detail = config.augment.largest_zoom()
         loader = Loader(
@@ -262,7 +262,9 @@ class Training(Generic[T]):
         who = f"/{fabric.global_rank}" if fabric.global_rank else ""
         torch.manual_seed(luck.key(f"{self.config.seed}/step/{position.epoch}/{position.step}{who}") >> 1)
         losses = self._losses(images, targets)
-        # Fabric takes the mean over processes; each image shall count the same, wherever it is.
+        # Fabric takes the mean over processes; each image shall count the same, wherever it is. Where losses are means
+        # over objects, as detectors' are, each process divides by its own: what an image counts then depends on those
+        # beside it, in several processes as in several batches.
         weight = part.share * fabric.world_size
         with fabric.no_backward_sync(self.module, enabled=not part.ends_step):
             fabric.backward(torch.stack(list(losses.values())).sum() * weight)

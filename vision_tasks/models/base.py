@@ -82,4 +82,4 @@ class TaskModel(nn.Module, ABC, Generic[T]):
             raise UserError(f"--image-size {side}: {self.info.name} needs a multiple of {multiple}; try {near}")
 
     def anneal(self, done: float) -> None:
-        """Learn before an epoch what share of the training is done, in [0, 1]; most losses do not depend on it."""
+        """Learn before an epoch how far it lies between the first (0) and the last (1); few losses depend on it."""

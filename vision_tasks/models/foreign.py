@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vision_tasks.errors import UserError
+from vision_tasks.models.inert_pickle import UNREADABLE
 
 State = Mapping[str, Tensor]
 
@@ -91,7 +92,7 @@ def _is_torchscript(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
-    except zipfile.BadZipFile as problem:
+    except UNREADABLE as problem:
         raise UserError(f"{file}: not a state dict, or damaged ({problem})") from None
 
 

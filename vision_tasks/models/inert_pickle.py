@@ -7,9 +7,11 @@ it. Tensors are records too, until `Archive.tensor` makes one of its bytes.
 from __future__ import annotations
 
 import pickle
+import pickletools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -21,6 +23,8 @@ from torch import Tensor
 from vision_tasks.errors import UserError
 
 MAX_PICKLE = 64 << 20  # bytes; a network's takes one or two million, its tensors lie beside it
+PROTOCOL = 2  # of torch.save; a later one has operations that allocate what the file asks for
+UNREADABLE = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError)  # what ZipFile says of damage
 
 _DTYPES = {
     "torch.DoubleStorage": torch.float64,
@@ -39,6 +43,7 @@ _PARAMETER = "torch._utils._rebuild_parameter"
 _PICKLE = "data.pkl"
 
 _R = TypeVar("_R")
+_Load = Callable[[Any], None]  # of an unpickler
 
 
 class Record:
@@ -76,19 +81,59 @@ class _Storage:
 class _Ordered(dict[Any, Any]):
     """An OrderedDict without the attributes that it may have."""
 
+    def __init__(self) -> None:
+        super().__init__()  # its items follow one by one
+
     def __setstate__(self, state: Any) -> None:
         pass
 
 
+class _Set(set[Any]):
+    """A set without the attributes that it may have."""
+
+    def __init__(self, members: Sequence[Any] = ()) -> None:
+        super().__init__(_keys(members))
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _keys(values: Sequence[Any]) -> Sequence[Any]:
+    """Tuples within tuples, and long numbers, can take any time to hash."""
+    if any(isinstance(value, tuple) or (isinstance(value, int) and value.bit_length() > 32) for value in values):
+        raise pickle.UnpicklingError("a key that no network has")
+    return values
+
+
 _PLAIN: dict[tuple[str, str], type] = {
     ("collections", "OrderedDict"): _Ordered,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("builtins", "set"): _Set,
+    ("__builtin__", "set"): _Set,
 }
+
+
+def _loads() -> dict[int, _Load]:
+    """What does each operation up to `PROTOCOL`; before a dictionary gets items, their keys are looked at."""
+    every = pickle._Unpickler.dispatch
+    known = [ord(operation.code) for operation in pickletools.opcodes if operation.proto <= PROTOCOL]
+    pairs = slice(None, None, 2)  # of keys and values
+    items = {pickle.SETITEM[0]: slice(-2, -1), pickle.SETITEMS[0]: pairs, pickle.DICT[0]: pairs}
+    loads: dict[int, _Load] = {code: every[code] for code in known}
+    return loads | {code: _with_keys(keys, loads[code]) for code, keys in items.items()}
+
+
+def _with_keys(keys: slice, load: _Load) -> _Load:
+    def careful(unpickler: Any) -> None:
+        _keys(unpickler.stack[keys])
+        load(unpickler)
+
+    return careful
 
 
 # The one in C keeps what it has seen in an array, as long as a pickle wants: a few bytes could ask for 64 GB.
 class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar[dict[int, _Load]] = _loads()
+
     def find_class(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
         return _PLAIN.get((module, name)) or type(name, (Record,), {"path": path})
@@ -101,28 +146,40 @@ class _Unpickler(pickle._Unpickler):
 
 
 class Archive:
-    """A file that `torch.save` wrote, in its format of an archive."""
+    """A file that `torch.save` wrote, in its format of an archive; open until the end of its `with`."""
 
     def __init__(self, file: Path, archive: zipfile.ZipFile, name: str) -> None:
         self._file, self._archive, self._folder = file, archive, name.removesuffix(_PICKLE)
-        self._pickle = self._careful(lambda: self._stored(name, MAX_PICKLE))
 
     @classmethod
     def open(cls, file: Path) -> Archive | None:
-        """None for a file of another format. Raises UserError where the pickle in it can't be read."""
+        """None for a file of another format, and for an archive too damaged to list its members."""
         try:
             archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile:
+        except UNREADABLE:
             return None
         pickles = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == _PICKLE]
-        return cls(file, archive, pickles[0]) if len(pickles) == 1 else None
+        if len(pickles) == 1:
+            return cls(file, archive, pickles[0])
+        archive.close()
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
 
     def has(self, name: str) -> bool:
         """Whether it has a member of this name beside the pickle."""
         return self._folder + name in self._archive.namelist()
 
+    @cached_property
+    def _pickle(self) -> bytes:
+        return self._careful(lambda: self._stored(self._folder + _PICKLE, MAX_PICKLE))
+
     def mentions(self, name: str) -> bool:
-        """Whether the pickle has this text somewhere."""
+        """Whether the pickle has this text somewhere. Raises UserError where it can't be read."""
         return name.encode() in self._pickle
 
     def content(self) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path, PureWindowsPath
+from reprlib import repr as in_short
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,7 +28,10 @@ USUAL_SIDE = 640  # of a training whose settings the file lacks
 # Of torch's layers, those on which their output depends.
 SETTINGS = ("stride", "padding", "dilation", "groups", "padding_mode", "kernel_size", "eps", "ceil_mode", "mode",
             "scale_factor", "align_corners", "negative_slope")  # fmt: skip
+# Of ultralytics', how they join what they are given: from which layers, added or not, along what, in how many heads.
+WIRING = ("f", "add", "d", "g", "idx", "c2s", "num_heads", "key_dim", "scale", "area")
 MAX_MODULES = 20_000  # the largest network has a few thousand; one that holds itself has no end
+MAX_NAME = 1000  # characters of a part's dotted name; the longest have some 60
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,6 @@ class UltralyticsFile:
     """A detection network of ultralytics with its weights."""
 
     file: Path
-    archive: Archive
     name: str  # in the registry
     classes: tuple[str, ...]
     canvas: Size  # (height, width) of its training
@@ -43,11 +46,10 @@ class UltralyticsFile:
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and buffers by their names; halves as float32."""
-        return {name: self._full(record) for name, record in self._named_tensors()}
-
-    def _full(self, record: Record) -> Tensor:
-        tensor = self.archive.tensor(record)
-        return tensor.float() if tensor.is_floating_point() else tensor
+        archive = Archive.open(self.file)
+        assert archive is not None  # as when its description was read
+        with archive:
+            return {name: _full(archive.tensor(record)) for name, record in self._named_tensors()}
 
     def _named_tensors(self) -> Iterator[tuple[str, Record]]:
         for path, module in self.modules.items():
@@ -57,7 +59,7 @@ class UltralyticsFile:
                     yield f"{path}.{name}".lstrip("."), record
 
     def require_same(self, net: nn.Module) -> None:
-        """Tensors of the same shapes may still be used otherwise: torch's own layers must have the same settings.
+        """Tensors of the same shapes may still be used otherwise: layers must be set, and wired, in the same way.
 
         Raises UserError, which names the first of them that differ from those of `net`, built by the file's name.
         """
@@ -67,16 +69,18 @@ class UltralyticsFile:
 
     def _differences(self, path: str, own: nn.Module) -> Iterator[str]:
         theirs = self.modules.get(path)
+        if theirs is None:
+            return
+        names: tuple[str, ...] = WIRING
         # Layers of their own have changed names and attributes from release to release.
-        if theirs is None or not (_is_torchs(theirs.path) and _is_torchs(type(own).__module__)):
-            return
-        kind = theirs.path.rsplit(".", 1)[-1]
-        if kind != type(own).__name__:
-            yield f"{path} is a {kind} and no {type(own).__name__}"
-            return
-        for name in SETTINGS:
+        if _is_torchs(theirs.path) and _is_torchs(type(own).__module__):
+            kind, names = theirs.path.rsplit(".", 1)[-1], WIRING + SETTINGS
+            if kind != type(own).__name__:
+                yield f"{path} is a {kind} and no {type(own).__name__}"
+                return
+        for name in names:
             if name in theirs.state and name in vars(own) and theirs.state[name] != vars(own)[name]:
-                yield f"{path} has {name} {theirs.state[name]} instead of {vars(own)[name]}"
+                yield f"{path} has {name} {in_short(theirs.state[name])} instead of {vars(own)[name]}"
 
 
 def read_ultralytics(file: Path) -> UltralyticsFile | None:
@@ -86,15 +90,18 @@ def read_ultralytics(file: Path) -> UltralyticsFile | None:
     Raises UserError for networks that do not detect, or are none of those that can be built by name, and for damage.
     """
     archive = Archive.open(file)
-    # A TorchScript archive is code with the same names in it.
-    if archive is None or archive.has("constants.pkl") or not archive.mentions("ultralytics.nn.tasks"):
+    if archive is None:
         return None
-    content = archive.content()
+    with archive:
+        # A TorchScript archive is code with the same names in it.
+        if archive.has("constants.pkl") or not archive.mentions("ultralytics.nn.tasks"):
+            return None
+        content = archive.content()
     content = content if isinstance(content, Mapping) else {}
     network = _network(file, content)
     modules = _modules(file, network)
     name, classes = _model_name(file, network.state.get("yaml")), _class_names(file, network.state.get("names"))
-    return UltralyticsFile(file, archive, name, classes, _canvas(name, content, network), modules)
+    return UltralyticsFile(file, name, classes, _canvas(name, content, network), modules)
 
 
 def _network(file: Path, content: Mapping[Any, Any]) -> Record:
@@ -115,11 +122,16 @@ def _modules(file: Path, network: Record) -> dict[str, Record]:
     while waiting:
         path, module = waiting.pop()
         found[path] = module
-        if len(found) > MAX_MODULES:
+        held = [(name, part) for name, part in _held(module, "_modules") if isinstance(part, Record)]
+        parts = [(f"{path}.{name}".lstrip("."), part) for name, part in held]
+        waiting += parts
+        if len(found) + len(waiting) > MAX_MODULES or any(len(name) > MAX_NAME for name, _ in parts):
             raise UserError(f"{file}: its network has no end; the file is damaged")
-        parts = [(name, part) for name, part in _held(module, "_modules") if isinstance(part, Record)]
-        waiting += [(f"{path}.{name}".lstrip("."), part) for name, part in parts]
     return found
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _held(module: Record, kind: str) -> Iterable[tuple[Any, Any]]:

@@ -65,6 +65,7 @@ class UltralyticsYolo(TaskModel[Boxes]):
     @torch.no_grad()
     def predict(self, images: Tensor) -> Boxes:
         """At most 300 boxes an image, best first; without suppression where a head is end to end."""
+        import_module("torchvision")  # its suppression is taken where it is loaded; the other orders ties otherwise
         non_max_suppression = import_module("ultralytics.utils.nms").non_max_suppression
         with mode(self.modules(), training=False):
             raw = self._raw(images)

@@ -26,6 +26,7 @@ class ModelContract:
     channels = 3
     exclusive = True
     least_of_backbone = 10  # parameters
+    may_rest = "none"  # part of the names of parameters that not every batch moves
 
     @classmethod
     def create(cls, classes: tuple[str, ...] = CLASSES) -> TaskModel[Any]:
@@ -105,9 +106,9 @@ class ModelContract:
         torch.stack(list(losses.values())).sum().backward()
         parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         assert [name for name, p in parameters if p.grad is None or not p.grad.isfinite().all()] == []
-        assert [name for name, p in parameters if not p.grad.any()] == []
+        assert [name for name, p in parameters if self.may_rest not in name and not p.grad.any()] == []
         frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-        assert frozen <= {"net.model.22.dfl.conv.weight", "net.model.23.dfl.conv.weight"}  # a constant of YOLO
+        assert all(name.endswith(".dfl.conv.weight") for name in frozen)  # a constant of YOLO
 
     def test_empty_truth(self, model: TaskModel[Any]) -> None:
         for truth in self.empty():

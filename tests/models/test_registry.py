@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from vision_tasks.augment.policy import strength
 from vision_tasks.errors import UserError
 from vision_tasks.models.registry import MODELS, create_model, model_entry, model_names
 from vision_tasks.tasks import get_task
@@ -72,3 +73,12 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path_importer_cache", {})
     with pytest.raises(UserError, match=r'needs ultralytics: pip install "vision-tasks\[yolo\]" \(AGPL-3.0\)'):
         create_model("yolo11n", ("a",))
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if entry.task == "detect"])
+def test_detectors_see_both_of_two_blended_images(name: str) -> None:
+    """Their boxes are all in the truth, so neither may fade: shares lie near a half."""
+    policy = get_task("detect").recipe.changed(**MODELS[name].recipe, model=name).augment
+    for made in (policy, strength("strong", policy)):
+        assert made.mixup_alpha == 32
+    assert strength("strong", policy).mixup == (0.1 if policy.mosaic else 0)

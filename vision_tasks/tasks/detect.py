@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vision_tasks.config import Policy, TrainConfig
+from vision_tasks.config import TrainConfig
 from vision_tasks.data.readers import coco_json, pascal_voc, yolo_labels
 from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.metrics.detection import DetectionMetric
@@ -54,17 +54,6 @@ DETECT: Task[Boxes] = Task(
         model="yolo11n",
         image_size=640,
         fit="letterbox",
-        augment=Policy(
-            flip_x=0.5,
-            zoom=(0.5, 1.5),
-            shift=0.1,
-            brightness=0.3,
-            saturation=0.5,
-            hue=0.015,
-            mosaic=1.0,
-            mixup_alpha=32.0,
-            mix_off=10,
-        ),
         epochs=100,
         batch_size=16,
         lr=1e-3,

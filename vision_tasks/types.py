@@ -378,7 +378,7 @@ class Sample(Generic[T_co]):
     id: str  # stable and unique in its data set; luck, splits and outputs are keyed by it
     path: Path
     # Size of the original, or None where nobody has read it -> target in its pixels (B = 1). Raises UserError naming a
-    # file, also where its truth is for another size.
+    # file, and DecodeError where its boxes are for another size.
     truth: Callable[[Size | None], T_co]
     stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
     pixels: Callable[[], NDArray[np.uint8]] | None = None  # [h,w,3] RGB, where `path` holds many images and not one

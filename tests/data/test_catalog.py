@@ -232,3 +232,11 @@ def test_trainval_is_trained_on_where_there_is_no_train() -> None:
     train, val, said = train_val(dataset(trainval=[f"x{i}" for i in range(50)], test=["y"]))
     assert (len(train), len(val)) == (45, 5)
     assert said == ["birds has no val split: 5 of the 50 trainval images are held out as val, by their sample ids"]
+
+
+def test_truth_that_was_mended_is_said(tmp_path: Path) -> None:
+    flaws = [Flaw(tmp_path / f"{name}.json", "box", of_truth=name != "c") for name in "aabc"]
+    data = replace(dataset(test=["x/1"]), root=tmp_path, flaws=tuple(flaws))
+    assert split_remarks(data, "test") == [
+        "3 annotations were dropped or clipped (a.json, b.json): scores of the files as they are may differ"
+    ]

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from vision_tasks.data.readers.checked_boxes import BoxList, Edges, pixel_truth, share_truth, size_of
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 
 NAN, INF = float("nan"), float("inf")
@@ -29,6 +30,7 @@ CLIPPED = "reaches outside the image of 80x60: clipped"
         ((70, 50, 80.01, 60.01), (70, 50, 80, 60), ""),  # 69.995 + 10.015, each rounded
         ((80, 10, 90, 20), None, OUTSIDE),
         ((-20, 10, 0, 20), None, OUTSIDE),
+        ((79.99999, 10, 100, 30), None, OUTSIDE),  # a hundred-thousandth of a pixel is left
         ((10, 60, 20, 61), None, OUTSIDE),
         ((10, 10, 10, 20), None, NO_AREA),
         ((10, 20, 20, 20), None, NO_AREA),
@@ -45,7 +47,7 @@ def test_one_box(edges: Edges, left: Edges | None, problem: str) -> None:
     truth = boxes.checked().in_pixels()
     assert truth.xyxy.tolist() == [[list(left)] if left else []]
     assert truth.label.tolist() == [[3] if left else []]
-    assert truth.xyxy.dtype == torch.float32
+    assert truth.xyxy.dtype == torch.float64
     assert bool((truth.xyxy[..., 2:] > truth.xyxy[..., :2]).all())
 
 
@@ -56,6 +58,17 @@ def test_what_is_listed_twice_is_kept_once_and_only_that() -> None:
     truth = boxes.checked().in_pixels()
     assert truth.label.tolist() == [[0, 1, 0, 0]]
     assert truth.crowd.tolist() == [[False, False, True, False]]
+
+
+def test_areas_stay_with_their_boxes() -> None:
+    boxes = BoxList.in_pixels((60, 80))
+    boxes.add((5, 5, 5, 9), 0, area=1)
+    boxes.add((0, 0, 4, 4), 0, area=7.5)
+    boxes.add((0, 0, 4, 4), 0, area=8)
+    boxes.add((0, 0, 5, 5), 1)
+    area = boxes.checked().in_pixels().area
+    assert area is not None
+    assert area.tolist() == [[7.5, pytest.approx(NAN, nan_ok=True)]]
 
 
 def test_shares_become_pixels_of_the_image() -> None:
@@ -84,13 +97,15 @@ def test_the_truth_is_not_changed_through_what_was_handed_out() -> None:
     assert (second.xyxy.tolist(), second.label.tolist(), second.crowd.tolist()) == ([[[1, 2, 3, 4]]], [[1]], [[True]])
 
 
-def test_boxes_for_another_size_than_the_images_are_an_error() -> None:
+def test_boxes_for_another_size_than_the_images_are_no_truth() -> None:
     checked = BoxList.in_pixels((60, 80)).checked()
     assert len(pixel_truth(checked, "a.json, 1.jpg", (60, 80), (60, 80)).label[0]) == 0
     pixel_truth(checked, "a.json, 1.jpg", (60, 80), None)
     pixel_truth(checked, "a.json, 1.jpg", None, (80, 60))
-    with pytest.raises(UserError, match=r"a.json, 1.jpg: is for an image of 80x60, but the image is 60x80"):
+    with pytest.raises(DecodeError, match=r"\(a.json, 1.jpg\) is for 80x60, the image is 60x80, .* EXIF"):
         pixel_truth(checked, "a.json, 1.jpg", (60, 80), (80, 60))
+    with pytest.raises(DecodeError, match=r"is for 80x60, the image is 81x60; mend"):
+        pixel_truth(checked, "a.json, 1.jpg", (60, 80), (60, 81))
 
 
 def test_sizes_are_those_after_exif_rotation(tmp_path: Path) -> None:

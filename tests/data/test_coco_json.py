@@ -2,6 +2,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from pycocotools.coco import COCO
 
 from tests.factories import COCO_LAYOUTS, Object, coco_box, coco_image, save, texture, write_coco, write_coco_file
-from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks
+from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.coco_json import READER
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.tasks.detect import DETECT
 from vision_tasks.types import Boxes, Sample
@@ -226,10 +228,10 @@ def test_an_image_that_is_listed_and_missing_is_left_out_of_a_folder_and_kept_of
     write_coco(tmp_path, splits=("train",), images=3)
     (tmp_path / "train" / "train_000.jpg").unlink()
     dataset = READER.read(tmp_path)
-    assert [s.id for s in dataset.splits["train"]] == ["train/train_001.jpg", "train/train_002.jpg"]
+    assert [s.id for s in dataset.splits["train"]] == ["train/train_002.jpg", "train/train_001.jpg"]
     assert flaws(dataset) == ["image 100, train_000.jpg, is listed but missing: left out"]
     dataset = READER.read(tmp_path / "train" / "_annotations.coco.json")
-    assert [s.id for s in dataset.splits["train"]] == ["train_000.jpg", "train_001.jpg", "train_002.jpg"]
+    assert [s.id for s in dataset.splits["train"]] == ["train_002.jpg", "train_001.jpg", "train_000.jpg"]
     assert flaws(dataset) == [
         "image 100, train_000.jpg, is listed but missing: only a stored prediction of it can be scored"
     ]
@@ -282,10 +284,60 @@ def test_a_file_that_does_not_give_sizes_leaves_them_to_the_images(tmp_path: Pat
     assert contents(dataset)["all"] == {"1.jpg": [("a", (70, 50, 80, 60))], "gone.jpg": []}
 
 
-def test_boxes_for_another_size_than_the_images_are_an_error(tmp_path: Path) -> None:
+def test_boxes_for_another_size_than_the_images_are_no_truth(tmp_path: Path) -> None:
     dataset = bare(tmp_path, [])
-    with pytest.raises(UserError, match=r"boxes\.json, 1\.jpg: is for an image of 80x60, but the image is 60x80"):
+    with pytest.raises(DecodeError, match=r"boxes\.json, 1\.jpg\) is for 80x60, the image is 60x80"):
         dataset.splits["all"][0].truth((80, 60))
+
+
+def test_images_are_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    bare(tmp_path, [])
+    listed = [coco_image(number, name, SIZE) for number, name in ((10, "1.jpg"), (9, "2.jpg"))]
+    assert [s.id for s in READER.read(changed(tmp_path / "boxes.json", images=listed)).splits["all"]] == [
+        "2.jpg",
+        "1.jpg",
+    ]
+
+
+def test_crowds_alone_are_nothing_to_learn_from(tmp_path: Path) -> None:
+    box = (5, 5, 20, 20)
+    mixed = bare(
+        tmp_path, [coco_box(1, 1, 1, box, iscrowd=1), coco_box(2, 2, 1, box, iscrowd=1), coco_box(3, 2, 2, box)]
+    )
+    assert mixed.negatives == {"1.jpg"}
+    crowds = bare(tmp_path, [coco_box(i, i, 1, box, iscrowd=1) for i in (1, 2)])
+    assert [s.truth(SIZE).crowd.tolist() for s in crowds.splits["all"]] == [[[True]], [[True]]]
+    with pytest.raises(UserError, match="nothing usable is annotated in the 2 images of 'train'"):
+        train_val(replace(crowds, splits={"train": crowds.splits["all"], "val": crowds.splits["all"]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"), [(0, False), (1, True), (False, False), (True, True), ("0", False), ("1", True)]
+)
+def test_a_crowd_is_0_or_1(tmp_path: Path, value: object, crowd: bool) -> None:
+    dataset = bare(tmp_path, [coco_box(1, 1, 1, (5, 5, 20, 20), iscrowd=value)])
+    assert dataset.splits["all"][0].truth(SIZE).crowd.tolist() == [[crowd]]
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, "no", "", None, [1]])
+def test_a_crowd_that_is_neither_is_named(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UserError, match=r"boxes\.json: 'iscrowd' of annotation 5 is .*, neither 0 nor 1"):
+        bare(tmp_path, [coco_box(5, 1, 1, (5, 5, 20, 20), iscrowd=value)])
+
+
+@pytest.mark.parametrize(
+    ("area", "kept"), [(12.25, 12.25), (0, 0), (-1, np.nan), (np.inf, np.nan), ("9", np.nan), (None, np.nan)]
+)
+def test_areas_are_kept_where_they_are_any(tmp_path: Path, area: object, kept: float) -> None:
+    dataset = bare(tmp_path, [coco_box(1, 1, 1, (5, 5, 20, 20), area=area)])
+    found = dataset.splits["all"][0].truth(SIZE).area
+    assert found is not None
+    np.testing.assert_array_equal(found.numpy(), [[kept]])
+
+
+def test_numbers_are_those_of_the_file(tmp_path: Path) -> None:
+    dataset = bare(tmp_path, [coco_box(1, 1, 1, (0.1, 0.2, 10.3, 20.7))])
+    assert dataset.splits["all"][0].truth(SIZE).xyxy.tolist() == [[[0.1, 0.2, 0.1 + 10.3, 0.2 + 20.7]]]
 
 
 @pytest.mark.parametrize(

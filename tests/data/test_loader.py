@@ -14,7 +14,7 @@ from vision_tasks.config import Policy
 from vision_tasks.data.decode import DecodeError
 from vision_tasks.data.loader import Loader
 from vision_tasks.errors import UserError
-from vision_tasks.types import Bands, Boxes, Labels, Masks, Overlay, Patch, Sample
+from vision_tasks.types import Bands, Boxes, Failure, Labels, Masks, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER
 
 CANVAS = (48, 64)
@@ -166,6 +166,22 @@ def test_an_unreadable_file_loses_its_row_and_is_named(pictures, tmp_path):
     assert batch.targets.weight.argmax(1).tolist() == [0, 2]
     assert [failure.path for failure in batch.failures] == [bad]
     assert batches(samples([bad], label_truth), Policy(), 1)[0].images.shape == (0, 3, *CANVAS)
+
+
+@pytest.mark.parametrize("truth", ["canvas", "original"])
+def test_an_image_that_its_boxes_are_not_for_loses_its_row_and_is_named(pictures, truth):
+    def boxes_of(index, size):
+        if index == 1:
+            raise DecodeError("its annotation is for 1x1")
+        return box_truth(index, size)
+
+    batch = batches(samples(pictures[:3], boxes_of), Policy(), 3, truth=truth)[0]
+    assert [info.id for info in batch.info] == [pictures[0].name, pictures[2].name]
+    assert batch.images.shape[0] == len(batch.targets or batch.originals) == 2
+    assert batch.failures == (Failure(pictures[1].name, pictures[1], "its annotation is for 1x1"),)
+    drawn = batches(samples(pictures[:3], boxes_of), Policy(mosaic=1.0), 3)[0]
+    assert len(drawn) == 2
+    assert {failure.id for failure in drawn.failures} == {pictures[1].name}
 
 
 def test_an_unreadable_mosaic_partner_leaves_border(pictures, tmp_path):

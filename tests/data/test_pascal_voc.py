@@ -1,5 +1,7 @@
 from collections import Counter
+from itertools import cycle
 from pathlib import Path
+from unicodedata import normalize
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from tests.factories import Object, write_annotation, write_voc
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.pascal_voc import READER
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.types import Boxes, Sample
 
@@ -102,11 +105,20 @@ def test_the_image_tells_its_size_where_the_annotation_does_not(tmp_path: Path) 
     assert one(tmp_path)[0] == [("a", (70, 50, 80, 60))]
 
 
-def test_an_annotation_for_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
+def test_an_annotation_for_another_size_than_its_image_is_no_truth(tmp_path: Path) -> None:
     write_voc(tmp_path)
     dataset = READER.read(tmp_path)
-    with pytest.raises(UserError, match=r"train_000\.xml: is for an image of 80x60, but the image is 60x80"):
+    with pytest.raises(DecodeError, match=r"train_000\.xml\) is for 80x60, the image is 60x80"):
         objects(dataset, dataset.splits["train"][0], (80, 60))
+
+
+def test_accents_taken_apart_are_the_same_class(tmp_path: Path) -> None:
+    write_voc(tmp_path)
+    paths = sorted((tmp_path / "Annotations").glob("*.xml"))
+    for path, form in zip(paths, cycle(("NFC", "NFD")), strict=False):
+        content = path.read_text(encoding="utf-8").replace("<name>a<", f"<name>{normalize(form, 'pâté')}<")
+        path.write_text(content, encoding="utf-8")
+    assert READER.read(tmp_path).classes == ("b", normalize("NFC", "pâté"))
 
 
 def test_difficult_objects_stay_and_are_counted(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """Each form by hand-written files; what is wrong in them by the line that a user reads."""
 
+import contextlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import vision_tasks as vt
 from tests import factories
@@ -72,7 +77,7 @@ def test_every_form_gives_the_same_boxes(tmp_path: Path, content: object, name: 
     assert first.score is not None
     assert first.xyxy.tolist() == [[[1, 2, 31.5, 42]]]
     assert (first.label.tolist(), first.valid.tolist(), first.crowd.tolist()) == ([[1]], [[True]], [[False]])
-    assert first.score.tolist() == [[pytest.approx(0.05)]]
+    assert first.score.tolist() == [[0.05]]
     assert second.xyxy.shape == (1, 0, 4)
     assert second.score is not None
 
@@ -170,6 +175,39 @@ def test_a_name_that_several_images_may_have_is_an_error(tmp_path: Path) -> None
     assert read(tmp_path, lines(("y/a.jpg", [FOUND])), "p.jsonl", both).predictions[1].label.tolist() == [[1]]
 
 
+def test_of_several_images_of_a_name_the_one_that_is_scored_is_meant(tmp_path: Path) -> None:
+    each = {split: (sample(f"{split}/000.jpg"),) for split in ("train", "val", "test")}
+    (found,) = read(tmp_path, lines(("000.jpg", [FOUND])), "p.jsonl", replace(DATA, splits=each)).predictions
+    assert found.label.tolist() == [[1]]
+
+
+def named_beside(folder: Path, images: list[dict], categories: list[dict]) -> None:
+    (folder / "predictions.coco.json").write_text(
+        json.dumps({"images": images, "categories": categories, "annotations": []})
+    )
+
+
+def test_results_beside_a_data_set_that_lists_their_ids_are_named_by_it(tmp_path: Path) -> None:
+    """Image 7 is test/a.jpg in the data and b.jpg there, class 90 is bee in the data and ant there."""
+    named_beside(tmp_path, [{"id": 7, "file_name": "b.jpg"}], [{"id": 90, "name": "ant"}])
+    found = read(tmp_path, [ROW])
+    assert [boxes.label.tolist() for boxes in found.predictions] == [[[]], [[0]]]
+    said = "p.json: its ids are taken to be those of predictions.coco.json beside it, which lists them all"
+    assert found.remarks[0] == said
+
+
+@pytest.mark.parametrize(("image", "category"), [(8, 90), (7, 3)])
+def test_results_beside_another_data_set_keep_the_ids_of_the_data(tmp_path: Path, image: int, category: int) -> None:
+    named_beside(tmp_path, [{"id": image, "file_name": "b.jpg"}], [{"id": category, "name": "ant"}])
+    assert [boxes.label.tolist() for boxes in read(tmp_path, [ROW]).predictions] == [[[1]], [[]]]
+
+
+def test_results_beside_what_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "predictions.coco.json").write_text("[]")
+    with pytest.raises(UserError, match=r"predictions.coco.json: can't be read as a data set .*; move p.json away"):
+        read(tmp_path, [ROW])
+
+
 def test_numbers_say_nothing_where_the_data_has_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names its images by number"):
         read(tmp_path, [ROW], data=replace(DATA, image_ids={}))
@@ -202,10 +240,57 @@ def test_a_bare_json_without_images_is_enough_to_score_results(tmp_path: Path) -
     assert stored["errors"]["classification"]["count"] == len(found)
 
 
+def decimals(luck: np.random.Generator, whole: bool) -> list[float]:
+    """x, y, width, height within 640 x 480, with a decimal or without."""
+    numbers = [int(n) for n in luck.integers((0, 0, 50, 50), (3000, 2000, 2500, 2500))]
+    return [n // 10 if whole else n / 10 for n in numbers]
+
+
+def hard_files(folder: Path, seed: int, whole: bool) -> tuple[Path, Path]:
+    """Truth and results of 12 images, ids unsorted: ties, crowds, outline areas, overlaps on the thresholds."""
+    luck = np.random.default_rng(seed)
+    numbers = [int(number) for number in luck.permutation(1000)[:12]]
+    truth: list[dict] = []
+    found: list[dict] = []
+    for number in numbers:
+        for _ in range(luck.integers(0, 6)):
+            box, category = decimals(luck, whole), int(luck.choice([3, 8]))
+            area, crowd = box[2] * box[3] * luck.choice([0.02, 0.3, 1]), int(luck.random() < 0.2)
+            truth.append(factories.coco_box(len(truth) + 1, number, category, box, area=area, iscrowd=crowd))
+            for share in luck.choice(np.linspace(0.5, 1, 11), luck.integers(0, 3)):
+                near = [*box[:3], round(box[3] * share, 4)]
+                found.append({"image_id": number, "category_id": category, "bbox": near})
+        found += [{"image_id": number, "category_id": 8, "bbox": decimals(luck, whole)} for _ in range(2)]
+    for row in found:
+        row["score"] = int(luck.integers(1, 6)) / 7
+    found = [found[i] for i in luck.permutation(len(found))]
+    images = [factories.coco_image(number, f"{number}.jpg", (480, 640)) for number in numbers]
+    factories.write_coco_file(folder / "truth.json", {8: "ant", 3: "bee"}, images, truth)
+    (folder / "results.json").write_text(json.dumps(found))
+    return folder / "truth.json", folder / "results.json"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "decimal"])
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_files_are_those_of_pycocotools(tmp_path: Path, seed: int, whole: bool) -> None:
+    truth, found = hard_files(tmp_path, seed, whole)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(truth))
+        oracle = COCOeval(coco, coco.loadRes(str(found)), "bbox")
+        oracle.evaluate()
+        oracle.accumulate()
+        oracle.summarize()
+    scores = vt.evaluate("detect", predictions=found, data=truth)
+    keys = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100"]
+    expected = np.where(oracle.stats[:9] == -1, np.nan, oracle.stats[:9])
+    assert 0.02 < expected[0] < 0.98
+    np.testing.assert_allclose([scores[key] for key in keys], expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.shared
 def test_truth_as_predictions_of_a_real_set_scores_1(tmp_path: Path, shared_data: Path) -> None:
     root = shared_data / "detect-chess-coco"
     path = next(path for path in sorted(root.rglob("*.json")) if "test" in str(path))
     (tmp_path / "results.json").write_text(json.dumps(results(path)))
     scores = vt.evaluate("detect", predictions=tmp_path / "results.json", data=root, split="test")
-    assert scores["map"] == pytest.approx(1, abs=0.02)  # boxes that the reader clips are no longer those of the file
+    assert scores["map"] == pytest.approx(1, abs=1e-9)

@@ -80,7 +80,18 @@ def pick_split(dataset: Dataset[T], split: str, seed: int = 0) -> tuple[Sample[T
 
 
 def split_remarks(dataset: Dataset[T], split: str, seed: int = 0) -> list[str]:
-    """What the user must be told about where `pick_split` takes the samples of `split` from."""
+    """What the user must be told about where `pick_split` takes the samples of `split` from, and about their truth."""
+    return [*_origin(dataset, split, seed), *_mended_truth(dataset)]
+
+
+def _mended_truth(dataset: Dataset[T]) -> list[str]:
+    mended = [flaw for flaw in dataset.flaws if flaw.of_truth]
+    where = some(map(str, dict.fromkeys(flaw.path.name for flaw in mended)))
+    said = f"{len(mended)} annotations were dropped or clipped ({where}): scores of the files as they are may differ"
+    return [said] if mended else []
+
+
+def _origin(dataset: Dataset[T], split: str, seed: int) -> list[str]:
     if split in (*dataset.splits, _ALL):
         return []
     if _is_whole(dataset):

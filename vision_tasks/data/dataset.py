@@ -17,6 +17,7 @@ class Flaw:
 
     path: Path
     what: str
+    of_truth: bool = False  # whether what is scored differs from the file
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Dataset(Generic[T]):
     exclusive: bool = True  # False: an image may have several of the classes at once, or none
     class_ids: tuple[int, ...] = ()  # what the files call the classes (COCO's category ids); empty = 0, 1, 2, ...
     image_ids: Mapping[str, int] = field(default_factory=dict)  # by sample id, where the files number their images
-    negatives: frozenset[str] = frozenset()  # ids of samples that show nothing of any class, where reading tells
+    negatives: frozenset[str] = frozenset()  # ids of samples with nothing to learn of any class, where reading tells
 
 
 def in_several_splits(root: Path, splits: Mapping[str, Sequence[Sample[T]]]) -> list[Flaw]:

@@ -60,9 +60,9 @@ class Loader(Generic[T]):
 
     `truth` says which targets are made: "canvas" follows the images (training), "original" stays in original pixels
     (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. `bands`
-    are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read have no
-    row in their batch and are listed in its `failures`; other errors are raised. Overlays are painted
-    where truth follows the images, for they are part of it.
+    are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read, or whose
+    boxes are for an image of another size, have no row in their batch and are listed in its `failures`; other errors
+    are raised. Overlays are painted where truth follows the images, for they are part of it.
     """
 
     samples: Sequence[Sample[T]]
@@ -162,6 +162,7 @@ class Loader(Generic[T]):
             sample = self.samples[patch.sample]
             try:
                 decoded = self._read(sample)
+                truth = None if self.truth == "none" else sample.truth(decoded.size)
             except (DecodeError, MemoryError) as error:
                 failures.append(Failure(sample.id, sample.path, str(error) or "too large for this machine's memory"))
                 if position == 0:
@@ -172,7 +173,8 @@ class Loader(Generic[T]):
             if patch.erase:
                 x0, y0, x1, y1 = patch.erase
                 pixels[y0:y1, x0:x1] = BORDER
-            target = self._follow(target, sample, patch, decoded.size, matrix)
+            if truth is not None:
+                target = truth if self.truth == "original" else self._follow(target, truth, patch, matrix)
             if position == 0:
                 info = ImageInfo(sample.id, sample.path, decoded.size, matrix)
         return _Row(info, target, tuple(failures))
@@ -186,13 +188,8 @@ class Loader(Generic[T]):
             pixels = _chosen(pixels, self.bands)
         return Decoded(pixels, (pixels.shape[0], pixels.shape[1]), np.eye(3))
 
-    def _follow(self, target: T | None, sample: Sample[T], patch: Patch, size: Size, matrix: Matrix) -> T | None:
+    def _follow(self, target: T | None, truth: T, patch: Patch, matrix: Matrix) -> T:
         """The canvas' target with this patch's truth added."""
-        if self.truth == "none":
-            return None
-        truth = sample.truth(size)
-        if self.truth == "original":
-            return truth
         warped = truth.warp(torch.from_numpy(matrix)[None], self.canvas)
         if patch.erase:
             warped = warped.erase(_mask(patch.erase, self.canvas))

@@ -2,4 +2,4 @@
 
 
 class DecodeError(Exception):
-    """A file that is not a readable image; the message is the reason, without the file's name."""
+    """A file that is not a readable image, or not the one that its truth is for; the message is the reason."""

@@ -22,15 +22,11 @@ class Rows(NamedTuple):
     box: Array  # [N,4], pixels
     label: Index  # [N]
     value: Array  # [N]: the score of a prediction; 1 for a truth that is a crowd, else 0
+    area: Array  # [N], pixels: width x height, unless a file says something else of truth
 
     def take(self, keep: Index | Flags) -> Rows:
         """The rows at `keep`."""
-        return Rows(self.image[keep], self.box[keep], self.label[keep], self.value[keep])
-
-    @property
-    def area(self) -> Array:
-        """[N], pixels."""
-        return self.box[:, 2] * self.box[:, 3]
+        return Rows(self.image[keep], self.box[keep], self.label[keep], self.value[keep], self.area[keep])
 
 
 class Pairs(NamedTuple):
@@ -54,19 +50,23 @@ class RowList:
     def add(self, boxes: Boxes, value: NDArray[Any]) -> None:
         """The valid boxes of the next image, B = 1, with `value` [1,N]."""
         valid = boxes.valid[0].numpy()
-        columns = boxes.xyxy[0].numpy(), boxes.label[0].numpy(), value[0]
+        area = np.full(len(valid), np.nan, np.float32) if boxes.area is None else boxes.area[0].numpy()
+        columns = boxes.xyxy[0].numpy(), boxes.label[0].numpy(), value[0], area
         self._columns.append(tuple(column[valid] for column in columns))
 
     def rows(self) -> Rows:
         """Everything, in the order in which it was added."""
-        columns = [*zip(*self._columns, strict=True)] or [(), (), ()]
-        xyxy = _joined(columns[0], np.float32).reshape(-1, 4).astype(np.float64)
+        columns = [*zip(*self._columns, strict=True)] or [(), (), (), ()]
         counts = [len(label) for label in columns[1]]
+        decimal = np.repeat([xyxy.dtype == np.float64 for xyxy in columns[0]], counts).astype(np.bool_)
+        box = _xywh(_joined(columns[0], np.float64).reshape(-1, 4), decimal)
+        area = _joined(columns[3], np.float64)
         return Rows(
             np.repeat(np.arange(len(counts)), counts),
-            np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1),
+            box,
             _joined(columns[1], np.int64),
             _joined(columns[2], np.float64),
+            np.where(np.isnan(area), box[:, 2] * box[:, 3], area),
         )
 
     def __len__(self) -> int:
@@ -92,6 +92,17 @@ def overlapping(predictions: Rows, truth: Rows, group: tuple[Index, Index], leas
 def starts(index: NDArray[Any]) -> Index:
     """Where runs of equal values begin."""
     return np.flatnonzero(np.diff(index, prepend=index[:1] - 1))
+
+
+def _xywh(xyxy: Array, decimal: Flags) -> Array:
+    """[N,4]; `decimal` [N] are boxes whose numbers are a file's.
+
+    Their width was added to their left edge, which costs its last bits; no file means more than nine decimals. Without
+    those bits a box lies on the other side of an IoU threshold that it meets exactly.
+    """
+    size = xyxy[:, 2:] - xyxy[:, :2]
+    size[decimal] = size[decimal].round(9)
+    return np.concatenate([xyxy[:, :2], size], axis=1)
 
 
 def _joined(parts: Sequence[NDArray[Any]], kind: type[Any]) -> NDArray[Any]:

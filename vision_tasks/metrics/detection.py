@@ -6,8 +6,8 @@ truth. At most 100 boxes an image and class count, the highest scores first. A c
 and is neither a hit nor a miss. Where COCO says -1, because there is no truth to find, the score is nan; where there is
 truth and no prediction it is 0.
 
-The area of a box of truth is width x height. COCO's own files carry the area of the outline instead, which moves some
-objects to a smaller size class: `map_small`, `map_medium` and `map_large` (only these) then differ from COCO's.
+The area of a box of truth is what its file says (COCO's: that of the outline), else width x height; that of a
+prediction is width x height. Truth is what the readers leave of it: what they drop or clip differs from the file's.
 
 Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, and cocoapi's cocoeval.py. The 95 % intervals of map,
 map_50, map_75 and mar_100 are corrected for the bias of small sets, see `bootstrap.py`.
@@ -39,7 +39,7 @@ _LIMIT_1, _LIMIT_10, _LIMIT_100 = range(3)
 
 
 class DetectionMetric:
-    """Mean average precision of boxes; keeps every box, at 28 bytes each."""
+    """Mean average precision of boxes; keeps every box, at 32 bytes each, or 56 where its numbers are a file's."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)

@@ -16,6 +16,7 @@ from vision_tasks.errors import UserError
 from vision_tasks.types import Size
 
 _LISTS = ("images", "categories", "annotations")
+_TRUTH_VALUES = {0: False, 1: True, "0": False, "1": True}
 
 
 class CocoImage(NamedTuple):
@@ -42,6 +43,7 @@ class CocoAnnotation(NamedTuple):
     category: int
     xywh: tuple[float, float, float, float] | None  # pixel edges; None for what is no four numbers
     crowd: bool
+    area: float  # pixels, of the outline where there is one; nan where the file doesn't say
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def _annotations(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[CocoAnn
             raise UserError(f"{path}: the id of {at} is there twice; give each annotation its own")
         seen.add(at)
         image, category = _whole(path, at, row, "image_id"), _whole(path, at, row, "category_id")
-        found.append(CocoAnnotation(at, image, category, _four(row.get("bbox")), bool(row.get("iscrowd", 0))))
+        crowd = _truth_value(path, at, row, "iscrowd")
+        found.append(CocoAnnotation(at, image, category, _four(row.get("bbox")), crowd, _area(row.get("area"))))
     return tuple(found)
 
 
@@ -146,6 +149,14 @@ def _whole(path: Path, at: str, row: Mapping[str, Any], key: str) -> int:
         said = f"is {str(value)[:40]!r}, no whole number" if key in row else "is missing"
         raise UserError(f"{path}: '{key}' of {at} {said}; mend it")
     return value
+
+
+def _truth_value(path: Path, at: str, row: Mapping[str, Any], key: str) -> bool:
+    """0 or 1, as a number, a truth value or a text; 0 where the key is missing."""
+    value = row.get(key, 0)
+    if not isinstance(value, int | float | str) or value not in _TRUTH_VALUES:
+        raise UserError(f"{path}: '{key}' of {at} is {str(value)[:40]!r}, neither 0 nor 1; mend it")
+    return _TRUTH_VALUES[value]
 
 
 def _name(path: Path, at: str, row: Mapping[str, Any], key: str) -> str:
@@ -158,6 +169,10 @@ def _name(path: Path, at: str, row: Mapping[str, Any], key: str) -> str:
 def _side(value: Any) -> int:
     """A side in pixels, 0 where the file doesn't say."""
     return int(value) if isinstance(value, int | float) and math.isfinite(value) and value > 0 else 0
+
+
+def _area(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else math.nan
 
 
 def _four(value: Any) -> tuple[float, float, float, float] | None:

@@ -12,12 +12,13 @@ root; `file_name` may have folders.
 - Category ids become classes in their order, whatever they start from and whatever gaps they have; files of several
   splits must agree on them. A category without any box is a class too, unless it is the super category of others: that
   is none, and told as a flaw.
-- Boxes are checked as in every format (`checked_boxes`). `iscrowd` is kept. An annotation for an image that the file
-  doesn't list is dropped, one of an unknown category is an error.
+- Boxes are checked as in every format (`checked_boxes`). `iscrowd` and `area` are kept. An annotation for an image that
+  the file doesn't list is dropped, one of an unknown category is an error.
+- The images of a split are in the order of their ids: it is by this that COCO's scores rank predictions of equal score.
 - An image that is listed and missing is told as a flaw and left out; so is a split without any of its images.
 - A bare file is one split. Its images need not be there, since stored predictions can be scored without: none is left
   out, which of them is missing is told.
-- An image without annotations is declared to show nothing.
+- An image without annotations is declared to show nothing; one with crowds alone gives nothing to learn from either.
 - No image is opened, unless the file doesn't give its size.
 """
 
@@ -186,13 +187,14 @@ def _part(source: _Source, file: CocoFile, folder: ImageFolder, label: Mapping[i
     boxes = {number: BoxList.in_pixels(_size(file.images[number], folder.root / id)) for number, id in ids.items()}
     for annotation in file.annotations:
         if problem := _take(annotation, boxes, file, label):
-            part.flaws.append(Flaw(file.path, f"{annotation.at}: {problem}"))
+            part.flaws.append(Flaw(file.path, f"{annotation.at}: {problem}", of_truth=True))
     for number, id in ids.items():
         image = file.images[number]
-        truth = partial(pixel_truth, boxes[number].checked(), f"{file.path}, {image.name}", image.size)
+        checked = boxes[number].checked()
+        truth = partial(pixel_truth, checked, f"{file.path}, {image.name}", image.size)
         part.samples.append(Sample(id, folder.root / id, truth))
         part.numbers[id] = number
-        if not len(boxes[number]):
+        if not checked.teaches:
             part.negatives.add(id)
     return part
 
@@ -203,7 +205,7 @@ def _image_ids(source: _Source, file: CocoFile, folder: ImageFolder, bare: bool,
     missing: list[CocoImage] = []
     owner: dict[str, int] = {}
     below = [place for place in source.below if (folder.root / place).is_dir()]
-    for image in file.images.values():
+    for image in sorted(file.images.values()):
         try:
             found = folder.find(image.name, below)
         except UserError as error:
@@ -241,7 +243,8 @@ def _take(annotation: CocoAnnotation, boxes: Mapping[int, BoxList], file: CocoFi
     if annotation.xywh is None:
         return f"its bbox for {image} isn't four numbers: dropped"
     x, y, width, height = annotation.xywh
-    problem = boxes[annotation.image].add((x, y, x + width, y + height), label[annotation.category], annotation.crowd)
+    edges = x, y, x + width, y + height
+    problem = boxes[annotation.image].add(edges, label[annotation.category], annotation.crowd, annotation.area)
     if not problem:
         return ""
     named = ", ".join(f"{value:g}" for value in annotation.xywh)

@@ -6,7 +6,7 @@
   although one pixel would be left of an inclusive corner: it is what annotators make by a click without a drag.
 - `difficult` objects stay ordinary boxes. VOC's own scoring leaves them out, COCO's knows no such thing: a COCO crowd
   may be matched many times and by parts, which is right for a group and wrong for one object. Their number is a flaw.
-- An annotation for another size than its image's is an error when its truth is asked for: its boxes can't be trusted.
+- An annotation for another size than its image's makes that image one that can't be read: its boxes can't be trusted.
 - An annotation without objects declares that there is nothing to see. A missing one is an error.
 - `trainval` is the union of train and val, so it is a split only where neither of them exists. Lists of one class
   (`dog_train.txt`) are no splits. Without lists all images are one split, "all".
@@ -24,6 +24,7 @@ from pathlib import Path
 from vision_tasks.data.dataset import Dataset, Flaw, Reader
 from vision_tasks.data.folders import files, images_by_stem, in_order, split_name
 from vision_tasks.data.readers.checked_boxes import BoxList, CheckedBoxes, Edges, pixel_truth, size_of
+from vision_tasks.data.readers.class_names import composed
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample, Size
 
@@ -167,7 +168,7 @@ def _object(item: ET.Element) -> _Object:
     if box is None:
         raise ValueError("an object has no bndbox")
     x0, y0, x1, y1 = (float(_text(box, corner)) for corner in ("xmin", "ymin", "xmax", "ymax"))
-    return _Object(_text(item, "name"), (x0, y0, x1, y1), item.findtext("difficult", "0").strip() == "1")
+    return _Object(composed(_text(item, "name")), (x0, y0, x1, y1), item.findtext("difficult", "0").strip() == "1")
 
 
 def _text(element: ET.Element, tag: str) -> str:
@@ -183,7 +184,7 @@ def _boxes(annotation: _Annotation, image: Path, classes: tuple[str, ...]) -> tu
     for item in annotation.objects:
         if problem := boxes.add(_pixel_edges(item.corners), classes.index(item.name)):
             named = ", ".join(f"{value:g}" for value in item.corners)
-            flaws.append(Flaw(annotation.path, f"{item.name} box ({named}) {problem}"))
+            flaws.append(Flaw(annotation.path, f"{item.name} box ({named}) {problem}", of_truth=True))
     return boxes.checked(), flaws
 
 

@@ -1,15 +1,17 @@
 """Stored predictions of boxes, of any tool: what `evaluate --predictions` scores.
 
 - COCO results: `[{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, ...]`, with the ids of the data
-  set's own files. Where splits number their images alike, an id means an image of the split that is scored.
+  set's own files. Where splits number their images alike, an id means an image of the split that is scored. Beside a
+  `predictions.coco.json` that lists all of their ids, as `predict` writes both, the ids are those of that file.
 - A COCO data set: `{"images", "annotations", "categories"}`, its annotations with a `score`. Its ids are its own:
   images are found by `file_name`, classes by name.
 - `predictions.jsonl`, as `predict` writes it: a line `{"image", "predictions": [{"label", "score", "box": [x1, y1, x2,
   y2]}]}` for each image; empty lines are passed over.
 
 Boxes are in pixels of the original image. A score is any number, higher is surer. A name in the file is that of the
-image whose id it equals, ends with, or is the end of, folder by folder. An image without predictions has none: no
-detector finds something everywhere. Predictions for images that are not scored are left out, and counted.
+image whose id it equals, ends with, or is the end of, folder by folder; of several, the only one that is scored. An
+image without predictions has none: no detector finds something everywhere. Predictions for images that are not scored
+are left out, and counted.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from vision_tasks.types import Boxes, Sample
 
 _RESULTS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]'
 _LINE = '{"image": "1.jpg", "predictions": [{"label": "cat", "score": 0.9, "box": [x1, y1, x2, y2]}]}'
+NAMED = "predictions.coco.json"  # the data set that `predict` writes beside its results
 _CUT = 0.1  # a least score from which on it looks like a threshold
 
 
@@ -59,6 +62,7 @@ class _Content(NamedTuple):
     labels: Mapping[Any, int]
     corners: bool  # boxes are x1, y1, x2, y2; else x, y, width, height
     place: str  # what a row is called in errors: a line, an entry
+    remarks: tuple[str, ...] = ()
 
 
 def read_stored_boxes(path: Path, dataset: Dataset[Boxes], samples: Sequence[Sample[Boxes]]) -> StoredBoxes:
@@ -84,7 +88,9 @@ def read_stored_boxes(path: Path, dataset: Dataset[Boxes], samples: Sequence[Sam
             f"{path}: none of its {len(content.rows)} predictions is for the {len(asked)} images that are scored; they "
             f"are for {some(map(str, elsewhere))}. Choose the --split that was predicted"
         )
-    return StoredBoxes([_boxes(by_image[each]) for each in asked], _remarks(path, by_image, elsewhere))
+    return StoredBoxes(
+        [_boxes(by_image[each]) for each in asked], [*content.remarks, *_remarks(path, by_image, elsewhere)]
+    )
 
 
 def _read(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
@@ -102,12 +108,16 @@ def _read(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
 
 
 def _from_results(path: Path, found: list[Any], dataset: Dataset[Boxes], names: _Names) -> _Content:
+    rows = [_row(path, at, each) for at, each in enumerate(found, 1)]
+    if named := _named_beside(path, rows):
+        content = _from_dataset(path.with_name(NAMED), named | {"annotations": found}, dataset, names)
+        said = f"{path.name}: its ids are taken to be those of {NAMED} beside it, which lists them all"
+        return content._replace(place="entry", remarks=(said,))
     if not dataset.image_ids:
         raise UserError(
             f"{path}: names its images by number, but {dataset.root} ({dataset.format}) does not number them; give "
             "predictions with file names: predictions.jsonl, or a COCO data set with scores"
         )
-    rows = [_row(path, at, each) for at, each in enumerate(found, 1)]
     known: dict[Any, str] = {}
     for name in names.asked_last:
         if name in dataset.image_ids:
@@ -115,6 +125,20 @@ def _from_results(path: Path, found: list[Any], dataset: Dataset[Boxes], names: 
     ids = dataset.class_ids or range(len(dataset.classes))
     labels = {number: i for i, number in enumerate(ids)}
     return _Content(rows, {row.image: known.get(row.image) for row in rows}, labels, False, "entry")
+
+
+def _named_beside(path: Path, rows: Sequence[_Row]) -> dict[str, Any]:
+    """The data set that names the images and classes of results, {} where none does."""
+    beside = path.with_name(NAMED)
+    if not rows or not beside.is_file():
+        return {}
+    try:
+        found = json.loads(read_text(beside))
+        images, categories = ({each["id"] for each in found[key]} for key in ("images", "categories"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{beside}: can't be read as a data set ({error}); move {path.name} away from it") from error
+    covered = images.issuperset(row.image for row in rows) and categories.issuperset(row.label for row in rows)
+    return dict(found) if covered else {}
 
 
 def _from_dataset(path: Path, found: dict[str, Any], dataset: Dataset[Boxes], names: _Names) -> _Content:
@@ -231,6 +255,7 @@ class _Names:
     def __init__(self, asked: Sequence[str], all_ids: Iterable[str]) -> None:
         # Those that are asked for come last: where ids repeat, they win.
         self.asked_last = [*dict.fromkeys(all_ids), *asked]
+        self._asked = frozenset(asked)
         self._ends: dict[str, dict[str, None]] = {}
         for each in self.asked_last:
             for end in _ends(composed(each)):
@@ -244,6 +269,9 @@ class _Names:
             return self._exact[plain]
         inside = (self._exact[end] for end in _ends(plain) if end in self._exact)
         found = [*self._ends.get(plain, ())] or [*inside][:1]
+        asked = [each for each in found if each in self._asked]
+        if len(asked) == 1:
+            return asked[0]
         if len(found) > 1:
             raise UserError(f"{where}: {name} may be {' or '.join(sorted(found)[:2])}; write more of its path")
         return found[0] if found else None

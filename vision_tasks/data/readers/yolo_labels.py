@@ -172,7 +172,7 @@ def _boxes(
                 f"{min(names)} to {max(names)}; mend one of them"
             )
         if problem := boxes.add(row.edges, label[row.number]):
-            flaws.append(Flaw(path, f"line {row.line}: {names[row.number]} box {problem}"))
+            flaws.append(Flaw(path, f"line {row.line}: {names[row.number]} box {problem}", of_truth=True))
     return boxes
 
 

@@ -17,11 +17,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from vision_tasks.data.readers.stored_boxes import NAMED
 from vision_tasks.files import replacing
 from vision_tasks.tasks.base import Format, Output, Predicted, Write
 from vision_tasks.tasks.outputs.jsonl import written_lines
 
-_DATASET, _RESULTS = "predictions.coco.json", "results.json"
+_DATASET, _RESULTS = NAMED, "results.json"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.readers import yolo_labels
 from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.predict import Settings, Summary, predict
@@ -109,12 +110,13 @@ def named(out, rows):
 
 
 def from_yolo(out):
-    names, found = yaml.safe_load((out / "data.yaml").read_text())["names"], []
+    """YOLO rows in their order, with the scores of the lines: labels have none."""
+    names, found, scores = yaml.safe_load((out / "data.yaml").read_text())["names"], [], iter(from_jsonl(out))
     for image in NAMES:
         for line in (out / "labels" / Path(image).with_suffix(".txt")).read_text().splitlines():
-            label, cx, cy, w, h, score = map(float, line.split())
+            label, cx, cy, w, h = map(float, line.split())
             box = (cx - w / 2) * 80, (cy - h / 2) * 60, (cx + w / 2) * 80, (cy + h / 2) * 60
-            found.append((image, names[int(label)], score, box))
+            found.append((image, names[int(label)], next(scores)[2], box))
     return found
 
 
@@ -171,7 +173,7 @@ def test_pycocotools_scores_the_results_as_perfect(tmp_path):
             assert scores.stats[0] == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.coco.json"])
+@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.coco.json", "results.json"])
 def test_evaluate_reads_them_back(name, tmp_path):
     run(tmp_path, conf=0.0)
     samples = tuple(Sample(image, Path(image), None) for image in NAMES)
@@ -206,12 +208,37 @@ def test_yolo_has_a_file_for_every_image(tmp_path):
     run(tmp_path)
     assert (tmp_path / "out" / "labels" / "b.txt").read_bytes() == b""
     assert (tmp_path / "out" / "labels" / "a.txt").read_text() == (
-        "1 0.1250000 0.2500000 0.2500000 0.5000000 0.900000\n0 0.3750000 0.5000000 0.5000000 0.3333333 0.400000\n"
+        "1 0.1250000 0.2500000 0.2500000 0.5000000\n0 0.3750000 0.5000000 0.5000000 0.3333333\n"
     )
     assert (tmp_path / "out" / "classes.txt").read_text() == "rook\npawn\n"
     assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text()) == {
         "path": ".", "train": "images", "val": "images", "nc": 2, "names": {0: "rook", 1: "pawn"},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_with_its_images_the_yolo_output_is_a_data_set(described, tmp_path):
+    """Labels to correct and train on: our own reader finds every box, of classes 0 to K-1."""
+    run(tmp_path, formats=("yolo", "jsonl"))
+    out = tmp_path / "out"
+    (tmp_path / "photos").rename(out / "images")
+    if not described:
+        (out / "data.yaml").unlink()
+    data = yolo_labels.READER.read(out)
+    assert (data.classes, data.class_ids) == (CLASSES, (0, 1))
+    # YOLO's tools want both splits; which images are for what is the user's to decide, and told.
+    told = ["3 images of val are in train too (images/a.jpg, images/b.png, images/sub/a.jpg)"] if described else []
+    assert [flaw.what for flaw in data.flaws] == told
+    assert data.negatives == {"images/b.png"}
+    samples = {sample.id: sample for samples in data.splits.values() for sample in samples}
+    assert sorted(samples) == [f"images/{name}" for name in NAMES]
+    for name in NAMES:
+        boxes = samples[f"images/{name}"].truth(None)
+        wanted = [row for row in expected(0.25, 300) if row[0] == name]
+        assert [CLASSES[label] for label in boxes.label[0].tolist()] == [row[1] for row in wanted]
+        np.testing.assert_allclose(
+            boxes.xyxy[0].reshape(-1, 4), np.reshape([row[3] for row in wanted], (-1, 4)), atol=1e-4
+        )
 
 
 def test_drawings_show_what_is_reported(tmp_path):

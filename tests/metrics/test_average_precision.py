@@ -1,5 +1,7 @@
 """Weighed resamples against COCO's own evaluation of images that are really repeated or left out."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,30 @@ def test_many_threads_give_what_one_gives() -> None:
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(alone, together)
+
+
+def blocks(boxes: int, truth: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, int]:
+    """Averages of one class in blocks of so many bytes, and the most memory that they took."""
+    luck = np.random.default_rng(0)
+    outcome = (np.sort(luck.random(boxes))[::-1] >= np.linspace(0.6, 0.9, 10)[:, None]).astype(np.int8)
+    outcome[:, luck.random(boxes) < 0.5] = MISS
+    image = luck.integers(0, 100, boxes)
+    # Every image has more truth than it has hits, so that no weights give it more than all.
+    one = Ranked(image, outcome, np.concatenate([image, luck.integers(0, 100, truth)]))
+    monkeypatch.setattr("vision_tasks.metrics.average_precision._BYTES", limit)
+    weights = luck.integers(0, 3, (100, 300)).astype(np.float32)
+    tracemalloc.start()
+    found = np.stack(averages([one], weights))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found, most
+
+
+def test_blocks_of_resamples_give_the_same_and_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, much = blocks(20_000, 100, 10**12, monkeypatch)
+    parts, little = blocks(20_000, 100, 6_000_000, monkeypatch)
+    np.testing.assert_array_equal(parts, whole)
+    assert little < 6_000_000 < 25_000_000 < much
 
 
 def test_by_hand() -> None:

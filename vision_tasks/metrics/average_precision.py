@@ -24,6 +24,9 @@ _RECALLS = np.linspace(0, 1, 101)
 # As float64, some of these thresholds lie above the quotient that they stand for: 35 of 100 does not reach 0.35.
 _UNREACHED = np.array([point > k / 100 for k, point in enumerate(_RECALLS)])
 
+_BYTES = 64_000_000  # that one class takes at a time
+_COPIES = 9  # of a number for each box and resample, at most, while a class is scored
+
 Weights = NDArray[Any]  # [n,R] float32 or float64: how often each of n images counts in each of R resamples
 
 
@@ -43,6 +46,14 @@ def averages(classes: Sequence[Ranked], weights: Weights) -> Averages:
 
 
 def _of_class(ranked: Ranked, weights: Weights) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Average precision and recall, both [10,R], by blocks of resamples that keep memory from growing with boxes."""
+    width = max(1, _BYTES // (_COPIES * weights.itemsize * max(1, len(ranked.image))))
+    blocks = np.array_split(weights, -(-weights.shape[1] // width), axis=1) if weights.shape[1] > width else [weights]
+    precision, recall = zip(*(_of_block(ranked, np.ascontiguousarray(block)) for block in blocks), strict=True)
+    return np.concatenate(precision, axis=1), np.concatenate(recall, axis=1)
+
+
+def _of_block(ranked: Ranked, weights: Weights) -> tuple[NDArray[Any], NDArray[Any]]:
     """Average precision and recall, both [10,R]."""
     wanted = _sums(ranked.truth, [len(ranked.truth)], weights)[0]
     empty = np.zeros((len(ranked.outcome), weights.shape[1]), weights.dtype)
@@ -97,13 +108,9 @@ def _before(values: Weights, count: Index) -> Weights:
     return np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])[count]
 
 
-# Row by row, because numpy goes through whole columns, which takes twice as long.
 def _running_sum(values: Weights) -> Weights:
-    for i in range(1, len(values)):
-        values[i] += values[i - 1]
-    return values
+    return np.asarray(np.add.accumulate(values, axis=0, out=values))
 
 
 def _running_maximum_from_the_end(values: Weights) -> None:
-    for i in range(len(values) - 1, 0, -1):
-        np.maximum(values[i - 1], values[i], out=values[i - 1])
+    np.maximum.accumulate(values[::-1], axis=0, out=values[::-1])

@@ -116,7 +116,8 @@ def test_the_whole_way(run, photos, tmp_path):
     code, _, err = run(*arguments)
     assert code == 0
     assert "12 images predicted, 1 could not be read" in err
-    assert run(*arguments, "--strict")[0] == 1
+    assert "--restart" in wrong(run(*arguments))
+    assert run(*arguments, "--strict", "--restart")[0] == 1
     (photos / "test" / "a" / "broken.jpg").unlink()
 
     other = tmp_path / "other"

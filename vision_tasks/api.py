@@ -18,6 +18,7 @@ from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
+from vision_tasks.engine.earlier_outputs import refuse_earlier, remove_earlier
 from vision_tasks.engine.evaluate import Inference, score, score_stored
 from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
@@ -151,21 +152,25 @@ def predict(
     batch_size: int = 16,
     device: str = "auto",
     precision: str = "fp32",
+    restart: bool = False,
 ) -> inference.Summary:
     """Run a checkpoint over files, folders and globs, and write `formats` of the task into `out`.
 
     `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
     image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
+    What an earlier call wrote into `out` is an error, or with `restart` removed; nothing else in `out` is touched.
     Raises UserError.
     """
     record = get_task(task)
     _require_positive(batch_size=batch_size, max_detections=max_detections)
     chosen = _formats(record, formats)
+    refuse_earlier(record, Path(out), restart)
     model, card = _load(record, weights, device, precision)
     record = _suited(record, card.exclusive)
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
+    remove_earlier(record, folder)
     settings = inference.Settings(chosen, Report(conf, max_detections), batch_size)
     summary = inference.predict(model, record, found, card.input, folder, settings)
     written = [name for each in chosen for name in record.formats[each].writes]

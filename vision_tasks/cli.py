@@ -24,6 +24,9 @@ _TASKS = {
 
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
 _FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
+_PREDICTIONS_HELP = (
+    "Score these instead, of any tool: a CSV for whole images; for boxes COCO results; or our predictions.jsonl."
+)
 _WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
 Data = Annotated[str, typer.Option(help=_DATA_HELP)]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
@@ -83,7 +86,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
     def evaluate(
         data: Data,
         weights: Annotated[str | None, typer.Option(help=_WEIGHTS_HELP)] = None,
-        predictions: Annotated[str | None, typer.Option(help="Score these instead, of any tool.")] = None,
+        predictions: Annotated[str | None, typer.Option(help=_PREDICTIONS_HELP)] = None,
         split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "test",
         out: Annotated[str | None, typer.Option(help="Folder for metrics.json.")] = None,
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
@@ -112,6 +115,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        restart: Annotated[
+            bool, typer.Option("--restart", help="Remove what predict wrote into --out before.")
+        ] = False,
         strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be read.")] = False,
     ) -> None:
         """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
@@ -119,7 +125,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision)  # fmt: skip
+                              precision=precision, restart=restart)  # fmt: skip
         if (strict and summary.failed) or not summary.predicted:
             raise typer.Exit(1)
 

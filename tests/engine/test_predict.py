@@ -136,7 +136,8 @@ def test_batch_size_changes_nothing(task, weights, photos, tmp_path):
 
 def test_sources_can_be_files_folders_and_globs(weights, photos, tmp_path):
     def images(*sources):
-        vt.predict("classify", weights=weights / "classify.safetensors", source=list(sources), out=tmp_path / "o")
+        vt.predict("classify", weights=weights / "classify.safetensors", source=list(sources), out=tmp_path / "o",
+                   restart=True)  # fmt: skip
         return [row["image"] for row in lines(tmp_path / "o" / "predictions.jsonl")]
 
     assert images(photos / "a.jpg") == ["a.jpg"]
@@ -212,8 +213,51 @@ def test_scores_that_are_no_numbers_end_nothing(weights, photos, tmp_path):
 
 def test_the_output_folder_is_not_a_source(weights, photos):
     for _ in range(2):
-        summary = vt.predict("classify", weights=weights / "classify.safetensors", source=photos, out=photos / "out")
+        summary = vt.predict("classify", weights=weights / "classify.safetensors", source=photos, out=photos / "out",
+                             restart=True)  # fmt: skip
         assert summary.predicted == 4
+
+
+def test_results_of_two_calls_are_never_mixed(weights, photos, tmp_path):
+    given = {"weights": weights / "detect.safetensors", "out": tmp_path / "o", "conf": 0.0}
+    vt.predict("detect", source=photos, formats="csv,coco,yolo", **given)
+    (tmp_path / "o" / "images").mkdir()
+    (tmp_path / "o" / "images" / "a.jpg").write_text("mine")
+    (tmp_path / "o" / "notes.txt").write_text("mine, too")
+    before = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    with pytest.raises(vt.UserError, match=r"already holds predictions; give another --out, or --restart"):
+        vt.predict("detect", source=photos / "b.png", formats="jsonl", **given)
+    with pytest.raises(vt.UserError, match="nowhere does not exist"):
+        vt.predict("detect", source="nowhere", restart=True, **given)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    vt.predict("detect", source=photos / "b.png", formats="jsonl", restart=True, **given)
+    left = {path.relative_to(tmp_path / "o").as_posix() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    assert left == {"predictions.jsonl", "failures.jsonl", "images/a.jpg", "notes.txt"}
+    assert [row["image"] for row in lines(tmp_path / "o" / "predictions.jsonl")] == ["b.png"]
+    assert (tmp_path / "o" / "images" / "a.jpg").read_text() == "mine"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(("task", "name"), [("detect", "labels/a.txt"), ("segment", "masks/a.png"),
+                                            ("classify", "failures.jsonl")])  # fmt: skip
+def test_a_users_own_files_are_not_taken_for_outputs(restart, task, name, weights, photos, tmp_path):
+    (tmp_path / "o" / name).parent.mkdir(parents=True)
+    (tmp_path / "o" / name).write_text("mine")
+    with pytest.raises(vt.UserError, match="did not write and must not overwrite; give another --out"):
+        vt.predict(task, weights=weights / f"{task}.safetensors", source=photos, out=tmp_path / "o", restart=restart)
+    assert [path for path in (tmp_path / "o").rglob("*") if path.is_file()] == [tmp_path / "o" / name]
+    assert (tmp_path / "o" / name).read_text() == "mine"
+
+
+def test_a_linked_folder_is_unlinked_and_not_emptied(weights, photos, tmp_path):
+    given = {"weights": weights / "classify.safetensors", "source": photos / "a.jpg", "out": tmp_path / "o"}
+    vt.predict("classify", formats="jsonl", **given)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_text("mine")
+    (tmp_path / "o" / "drawings").symlink_to(tmp_path / "mine")
+    vt.predict("classify", formats="jsonl", restart=True, **given)
+    assert not (tmp_path / "o" / "drawings").exists()
+    assert (tmp_path / "mine" / "a.png").read_text() == "mine"
 
 
 def test_a_folder_without_images(weights, tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 
 from vision_tasks.data.decode import DecodeError, read_image
 from vision_tasks.data.loader import Loader
+from vision_tasks.engine.earlier_outputs import FAILURES
 from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
 from vision_tasks.engine.progress import progress
 from vision_tasks.engine.run_folder import dumps
@@ -59,7 +60,7 @@ def predict(
     output = Output(out, [sample.id for sample in samples], info.classes, info.class_ids, settings.report)
     with (
         _opened(task, output, settings.formats) as writes,
-        (out / "failures.jsonl").open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
+        (out / FAILURES).open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
         progress("predicting", len(samples)) as bar,
     ):
         writer = _Writer(task, output, writes, spec.bands)

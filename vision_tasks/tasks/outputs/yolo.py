@@ -1,10 +1,18 @@
-"""YOLO text: a file of rows `class cx cy w h score` for each image, in shares of its width and height.
+"""YOLO text: a file of rows `class cx cy w h` for each image, in shares of its width and height.
 
     labels/<path of the image without its suffix>.txt   empty where nothing is reported
-    data.yaml, classes.txt                              the names of the classes 0, 1, 2, ... in the order of the model
+    data.yaml, classes.txt                              the names of the classes
 
-With the images beside it, in `images/`, the folder is a YOLO data set (https://docs.ultralytics.com/datasets/detect/).
-An image that shares its path without suffix with another keeps the suffix: `labels/a.jpg.txt`, `labels/a.png.txt`.
+With the images put beside it, in `images/`, the folder is a YOLO data set that people can correct and train on
+(https://docs.ultralytics.com/datasets/detect/). Rows have no score, as such labels have none: scores are in the lines.
+`data.yaml` calls all images train and val, which YOLO's tools both ask for: divide them before training.
+
+Classes are numbered 0 to K-1 in the order of the weights, whatever ids the training data's files had, since YOLO's
+tools count from 0 without gaps.
+
+YOLO's tools find labels by an image's path without its suffix. An image that shares it with another keeps its suffix,
+`labels/a.jpg.txt` and `labels/a.png.txt`, and is to be renamed to be found. They also replace the last folder called
+`images`: give such a folder itself as the source, not the folder around it.
 """
 
 from __future__ import annotations
@@ -58,7 +66,7 @@ def _line(number: int, row: dict[str, Any], size: Size) -> str:
     height, width = size
     x0, y0, x1, y1 = row["box"]
     shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-    return f"{number} {' '.join(f'{share:.7f}' for share in shares)} {row['score']:.6f}\n"
+    return f"{number} {' '.join(f'{share:.7f}' for share in shares)}\n"
 
 
 def _write_classes(folder: Path, classes: Sequence[str]) -> None:

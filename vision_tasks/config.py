@@ -16,6 +16,8 @@ from vision_tasks.types import Bands, InputSpec
 
 Range = tuple[float, float]
 
+EARLIER = {"mosaic_off": "mix_off"}  # settings that had another name, when mosaic was all there was to end
+
 
 class Policy(BaseModel):
     """Ranges of random geometry and colour; the default changes nothing."""
@@ -50,10 +52,10 @@ class Policy(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _earlier_names(cls, values: Any) -> Any:
-        """Runs of earlier versions called `mix_off` `mosaic_off`, as mosaic was all there was to end."""
-        if not isinstance(values, dict) or "mosaic_off" not in values:
-            return values
-        return {"mix_off" if name == "mosaic_off" else name: value for name, value in values.items()}
+        """Those that runs of earlier versions stored."""
+        return (
+            {EARLIER.get(name, name): value for name, value in values.items()} if isinstance(values, dict) else values
+        )
 
     @field_validator("crop_area", "erase_area")
     @classmethod
@@ -177,7 +179,7 @@ class TrainConfig(BaseModel):
         merged = self.model_dump()
         for name, value in values.items():
             group, dot, part = name.partition(".")  # augment.mosaic is a part of augment
-            place, key = (merged.get(group), part) if dot else (merged, name)
+            place, key = (merged.get(group), EARLIER.get(part, part)) if dot else (merged, name)
             if not isinstance(place, dict) or key not in place:
                 raise unknown_name("setting", name, [*merged, *(f"augment.{part}" for part in merged["augment"])])
             place[key] = value

@@ -9,6 +9,7 @@ from vision_tasks import luck
 from vision_tasks.augment.mix import Rectangle, SomeObjects, cut_region, symmetric_beta
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
+from vision_tasks.tasks import DETECT
 from vision_tasks.types import Boxes, Labels, Masks, Overlay, Patch
 
 DRAWS = luck.uniform(0, "test", 0, luck.keys(map(str, range(4000))), 3)
@@ -192,6 +193,7 @@ class TestPlans:
 
 def test_files_of_earlier_runs_still_say_when_mosaic_ends():
     assert Policy.model_validate({"mosaic": 1.0, "mosaic_off": 4}) == Policy(mosaic=1.0, mix_off=4)
+    assert DETECT.recipe.changed(**{"augment.mosaic_off": 4}).augment.mix_off == 4
 
 
 @pytest.mark.parametrize(("epochs", "mixed"), [(1, 1), (2, 1), (5, 3), (30, 20)])

@@ -110,6 +110,16 @@ class ModelContract:
         frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         assert all(name.endswith(".dfl.conv.weight") for name in frozen)  # a constant of YOLO
 
+    def test_class_layers_are_all_that_knows_the_classes(self, model: TaskModel[Any]) -> None:
+        wider = self.create((*CLASSES, "fox")).state_dict()
+        known = {name for name, tensor in model.state_dict().items() if wider[name].shape != tensor.shape}
+        assert {name.rpartition(".")[0] for name in known} == model.class_layers.keys()
+        for layer, each in model.class_layers.items():
+            outputs, more = len(model.get_submodule(layer).bias), len(wider[f"{layer}.bias"])
+            anchors = outputs // (each * (model.background + len(CLASSES)))
+            assert outputs == anchors * each * (model.background + len(CLASSES))
+            assert more - outputs == anchors * each
+
     def test_empty_truth(self, model: TaskModel[Any]) -> None:
         for truth in self.empty():
             model.zero_grad()

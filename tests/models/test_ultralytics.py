@@ -625,6 +625,7 @@ def test_tensors_are_as_torch_reads_them(tmp_path: Path, tensor: Tensor) -> None
 
 PROBE = """
 import logging, os, sys, cv2, numpy, torch
+from PIL import Image
 cv2.setNumThreads(2)
 torch.set_num_threads(1)
 torch.set_printoptions(precision=3)
@@ -633,7 +634,7 @@ model_names()
 assert not {"torchvision", "ultralytics", "segmentation_models_pytorch", "timm"} & set(sys.modules)
 import torchvision
 def state():
-    return (dict(os.environ), cv2.getNumThreads(), torch.save, torch.get_num_threads(),
+    return (dict(os.environ), cv2.getNumThreads(), torch.save, Image.open, torch.get_num_threads(),
         vars(torch._tensor_str.PRINT_OPTS), numpy.get_printoptions(), torch.get_default_dtype(),
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(), logging.root.manager.disable, logging.root.level)

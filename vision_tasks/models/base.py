@@ -40,6 +40,7 @@ class TaskModel(nn.Module, ABC, Generic[T]):
     """A network with its preprocessing, losses and post-processing."""
 
     info: ModelInfo
+    background = 0  # outputs before those of the first class, that stand for none
 
     @abstractmethod
     def forward(self, images: Tensor, targets: T) -> dict[str, Tensor]:
@@ -53,6 +54,14 @@ class TaskModel(nn.Module, ABC, Generic[T]):
     @abstractmethod
     def backbone(self) -> nn.Module:
         """The feature extractor: what a checkpoint of another task can start and `--freeze backbone` holds still."""
+
+    @property
+    def class_layers(self) -> Mapping[str, int]:
+        """Dotted names of the layers whose outputs belong to classes -> how many each class has side by side.
+
+        Their outputs are laid out as [anchors, `background` + K, as many]. Empty: the family doesn't tell.
+        """
+        return {}
 
     def from_published(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A weight card's tensors, by their names in the network, as this network has them for its classes."""

@@ -97,6 +97,13 @@ class Classifier(TaskModel[Labels]):
             net = _without(net, name.split("."))
         return net
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        heads = [(name, self.net.get_submodule(name)) for name in self.heads]
+        parts = [[f"net.{head}.{name}".rstrip(".") for name, part in module.named_modules() if _is_linear(part)]
+                 for head, module in heads]  # fmt: skip
+        return {names[-1]: 1 for names in parts}
+
     def learn_by(self, losses: Sequence[str], label_smoothing: float = 0.0, class_weight: Tensor | None = None) -> None:
         self.criterion = Criterion.chosen(losses, self.info.exclusive, label_smoothing)
         self.class_weight = None if class_weight is None else class_weight.to(self.mean)
@@ -137,6 +144,10 @@ class Classifier(TaskModel[Labels]):
             raise UserError(
                 f"{self.info.name}: images of {width}x{height} are too small; raise --image-size"
             ) from error
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | nn.Conv2d)
 
 
 def _luma(images: Tensor) -> Tensor:

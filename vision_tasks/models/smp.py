@@ -65,6 +65,10 @@ class SmpSegmenter(TaskModel[Masks]):
         encoder: nn.Module = self.net.encoder
         return encoder
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        return {"net.segmentation_head.0": 1}
+
     def _logits(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         step = self.net.encoder.output_stride

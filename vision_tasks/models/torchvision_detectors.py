@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ from vision_tasks.types import Boxes
 SCORE_THRESHOLD = 0.001
 MAX_DETECTIONS = 100
 
+_SCORES = re.compile(r"net\.head\.classification_head\.(cls_logits|module_list\.\d+(\.1)?)")
+
 
 class TorchvisionDetector(TaskModel[Boxes]):
     """What torchvision's detectors have in common: they take the canvas as it is, under their own normalisation.
@@ -31,7 +34,6 @@ class TorchvisionDetector(TaskModel[Boxes]):
     (Tian et al. 2019) have `classification` and `bbox_regression`, FCOS `bbox_ctrness` too.
     """
 
-    background = 0  # 1: class 0 of the network means that there is nothing
     options: Mapping[str, Any] = {"score_thresh": SCORE_THRESHOLD, "detections_per_img": MAX_DETECTIONS}
 
     def __init__(self, info: ModelInfo) -> None:
@@ -85,6 +87,12 @@ class TorchvisionDetector(TaskModel[Boxes]):
         body: nn.Module = self.net.backbone.body
         return body if hasattr(body, "layer4") else nn.ModuleDict({"features": body})
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """Of SSD, a convolution for each map; of RetinaNet and FCOS one for all."""
+        convolutions = [name for name, module in self.named_modules() if isinstance(module, nn.Conv2d)]
+        return {name: 1 for name in convolutions if _SCORES.fullmatch(name)}
+
     def computed(self) -> list[nn.Module]:
         """The parts with weights whose outputs box arithmetic starts from."""
         return [self.net.backbone, self.net.head]
@@ -111,6 +119,10 @@ class FasterRCNN(TorchvisionDetector):
         heads.box_roi_pool = RegionPool(heads.box_roi_pool, lazy=linear)
         if linear:
             heads.box_head = RegionHead(heads.box_head.fc6, heads.box_head.fc7)
+
+    @property
+    def class_layers(self) -> dict[str, int]:
+        return {f"net.roi_heads.box_predictor.{name}": each for name, each in (("cls_score", 1), ("bbox_pred", 4))}
 
     def computed(self) -> list[nn.Module]:
         return [self.net.backbone, self.net.rpn.head, self.net.roi_heads.box_predictor]

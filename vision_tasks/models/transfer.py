@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,18 @@ def start_from(model: TaskModel[Any], weights: Path | str, progress: Progress | 
 
     The backbone must fit as a whole; only its first layer is widened to a model's other number of channels. A model of
     the same family and task gives the rest too, where name and shape agree; tensors that belong to classes are taken
-    only if the classes are known to be the same, in the same order. The tensors of a state dict of another tool have
-    the names of the model's network, or of its backbone.
+    only if the classes are known to be the same by name, and are put in the model's order. The tensors of a state dict
+    of another tool have the names of the model's network, or of its backbone.
     Raises UserError when the backbone doesn't fit, and what `resolve` and `read_state_dict` raise.
     """
     source = _source(model, resolve(weights, model.info.name, progress))
     own = model.state_dict()
     found, widened = _widened(model, source.tensors)
     _check_backbone(model, source.name, found)
-    of_classes = set() if source.classes == model.info.classes or source.backbone_only else _class_tensors(model)
+    same = set(source.classes or ()) == set(model.info.classes)
+    if same and source.classes != model.info.classes:
+        found = _in_order(model, source.classes or (), found)
+    of_classes = set() if same or source.backbone_only else _class_tensors(model)
     taken = [name for name in _fitting(own, found) if name not in of_classes]
     with torch.no_grad():
         for name in taken:
@@ -114,6 +117,18 @@ def _widened(model: TaskModel[Any], found: State) -> tuple[dict[str, Tensor], bo
         if filters and name in found and found[name].shape == (wanted[0], RGB, *wanted[2:]):
             result[name] = widen(found[name], channels)
     return result, any(result[name] is not tensor for name, tensor in found.items())
+
+
+def _in_order(model: TaskModel[Any], classes: Sequence[str], found: State) -> dict[str, Tensor]:
+    """`found`, of a model with outputs for `classes`, with its outputs in the order of the model's classes."""
+    result, none = dict(found), model.background
+    rows = [*range(none), *(none + classes.index(name) for name in model.info.classes)]
+    for layer, each in model.class_layers.items():
+        for name in (f"{layer}.weight", f"{layer}.bias"):
+            if name in found:
+                outputs = found[name].reshape(-1, len(rows), each, *found[name].shape[1:])
+                result[name] = outputs[:, rows].flatten(0, 2)
+    return result
 
 
 def _account(source: _Source, taken: list[str], widened: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from vision_tasks.models.base import ModelInfo, TaskModel
@@ -26,6 +28,8 @@ from vision_tasks.types import Boxes
 SCORE_THRESHOLD = 0.001
 NMS_THRESHOLD = 0.7
 MAX_DETECTIONS = 300
+
+_SCORES = re.compile(r"net\.model\.\d+\.(one2one_)?cv3\.\d+")
 
 
 class UltralyticsYolo(TaskModel[Boxes]):
@@ -94,6 +98,12 @@ class UltralyticsYolo(TaskModel[Boxes]):
         return layers
 
     @property
+    def class_layers(self) -> dict[str, int]:
+        """The last convolution of each branch for scores; some before it are as wide, but of no class."""
+        branches = [(name, part) for name, part in self.named_modules() if _SCORES.fullmatch(name)]
+        return {f"{name}.{len(part) - 1}": 1 for name, part in branches if isinstance(part, nn.Sequential)}
+
+    @property
     def _head(self) -> Any:
         return self.net.model[-1]
 
@@ -143,8 +153,9 @@ def _float32(raw: Any) -> Any:
 def _tamed() -> Iterator[None]:
     """Import and build without what ultralytics does to the process beside it.
 
-    Its import writes a settings file, asks the network whether it is there, wraps `torch.save`, turns OpenCV's threads
-    off, sets environment variables and changes how torch and numpy print; building logs.
+    Its import writes a settings file, asks the network whether it is there, wraps `torch.save` and Pillow's
+    `Image.open`, turns OpenCV's threads off, sets environment variables and changes how torch and numpy print;
+    building logs.
     """
     with ExitStack() as stack:
         stack.callback(logging.disable, logging.root.manager.disable)
@@ -158,14 +169,14 @@ def _tamed() -> Iterator[None]:
 
 @contextmanager
 def _unchanged_process() -> Iterator[None]:
-    environment, save, threads = dict(os.environ), torch.save, cv2.getNumThreads()
+    environment, save, threads, open_image = dict(os.environ), torch.save, cv2.getNumThreads(), Image.open
     printing, array_printing = dict(vars(torch._tensor_str.PRINT_OPTS)), np.get_printoptions()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        torch.save = save
+        torch.save, Image.open = save, open_image
         cv2.setNumThreads(threads)
         vars(torch._tensor_str.PRINT_OPTS).update(printing)
         np.set_printoptions(**array_printing)

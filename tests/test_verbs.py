@@ -12,7 +12,10 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 import vision_tasks as vt
 from tests import factories
+from vision_tasks.api import resolve_config
+from vision_tasks.augment.policy import STRENGTHS, strength
 from vision_tasks.models.checkpoint import load_model
+from vision_tasks.tasks import get_task
 
 QUICK = {"model": "mnist_cnn", "image_size": 28, "epochs": 1, "batch_size": 8, "device": "cpu"}
 
@@ -180,3 +183,12 @@ def test_a_folder_called_as_a_card_does_not_hide_it(tmp_path, monkeypatch):
     with pytest.raises(vt.UserError, match="offline"):
         vt.train("classify", data="data", model="resnet18", weights="imagenet", image_size=32, out="run")
     assert "resnet18" in asked[0]
+
+
+@pytest.mark.parametrize("task", ["classify", "detect", "segment"])
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_single_settings_have_the_last_word_on_a_named_strength(task, name):
+    record, single = get_task(task), {"augment.quarter_turns": True, "augment.shift": 0.07}
+    without, chosen = (resolve_config(record, None, name, None, each) for each in ({}, single))
+    assert chosen.augment == without.augment.model_copy(update={"quarter_turns": True, "shift": 0.07})
+    assert without.augment == strength(name, resolve_config(record, None, None, None, {}).augment)

@@ -190,7 +190,10 @@ def resolve_config(
     config: PathLike | TrainConfig | None,
     settings: dict[str, Any],
 ) -> TrainConfig:
-    """The complete configuration: task's recipe, then the model family's, then `config`, then `settings`."""
+    """The complete configuration: task's recipe, then the model family's, then `config`, then `settings`.
+
+    `augment` makes the policy stronger or weaker before `settings` have the last word on its parts.
+    """
     given: dict[str, Any] = {}
     if isinstance(config, TrainConfig):
         given = config.model_dump()
@@ -203,8 +206,11 @@ def resolve_config(
     require_model_of(task, name)
     if weights != "none" and not is_weight_name(weights):
         settings = settings | {"weights": _kept(weights)}
-    resolved = task.recipe.changed(**dict(model_entry(name).recipe) | given | {"model": name} | settings)
-    return resolved.changed(augment=strength(augment, resolved.augment)) if augment else resolved
+    named = dict(model_entry(name).recipe) | given | {"model": name}
+    if augment:
+        own = named.get("augment", task.recipe.augment.model_dump())
+        named["augment"] = strength(augment, task.recipe.changed(augment=own).augment).model_dump()
+    return task.recipe.changed(**named | settings)
 
 
 def _new_folder(config: TrainConfig, out: PathLike | None) -> RunFolder:

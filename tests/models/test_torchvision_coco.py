@@ -132,7 +132,7 @@ def test_loaded_weights_predict_what_torchvision_does(name: str) -> None:
     for i, image in enumerate(expected):
         one = found.image(i)
         assert len(image["labels"].unique()) > 3
-        check_same(numbers[one.label[0]], one, image)
+        check_near(numbers[one.label[0]], one, image)
 
 
 def old_names(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ def old_names(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {block.sub(lambda found: f".conv.{2 * int(found[1])}.", key): tensor for key, tensor in state.items()}
 
 
-def check_same(numbers: Tensor, one: Boxes, image: dict[str, Tensor]) -> None:
+def check_near(numbers: Tensor, one: Boxes, image: dict[str, Tensor]) -> None:
     """The same boxes to 0.01 px and 1e-4 in score; of nearly equal scores any may come first."""
     assert one.score is not None
     assert len(numbers) == len(image["labels"])
@@ -197,6 +197,6 @@ def test_a_card_gives_torchvisions_detector_for_the_named_classes(
     images = torch.rand(1, 3, *canvas)
     one = model.predict(images).image(0)
     with torch.no_grad():
-        check_same(torch.tensor(model.info.class_ids)[one.label[0]], one, net(list(images))[0])
+        check_near(torch.tensor(model.info.class_ids)[one.label[0]], one, net(list(images))[0])
     start = create_model(name, ("a", "b"), weights="coco")
     assert torch.equal(start.net.rpn.head.conv[0][0].weight, net.rpn.head.conv[0][0].weight)

@@ -143,10 +143,10 @@ def test_predictions_are_torchvisions(name: str) -> None:
         expected = plain(list(images))
     found = model.predict(images)
     for i, image in enumerate(expected):
-        check_same(found.image(i), image, model.background)
+        check_identical(found.image(i), image, model.background)
 
 
-def check_same(one: Boxes, image: Mapping[str, Tensor], background: int) -> None:
+def check_identical(one: Boxes, image: Mapping[str, Tensor], background: int) -> None:
     """Exactly what torchvision gives, in its order."""
     assert one.score is not None
     assert len(image["boxes"]) > 10

@@ -262,8 +262,8 @@ class Training(Generic[T]):
         who = f"/{fabric.global_rank}" if fabric.global_rank else ""
         torch.manual_seed(luck.key(f"{self.config.seed}/step/{position.epoch}/{position.step}{who}") >> 1)
         losses = self._losses(images, targets)
-        # Fabric takes the mean over processes; each image shall count the same, wherever it is. Where losses are means
-        # over objects, as detectors' are, each process divides by its own: what an image counts then depends on those
+        # Fabric takes the mean over processes; each image shall count the same, wherever it is. Where a loss is a mean
+        # over what the images show, each process divides by its own: what an image counts then depends on those
         # beside it, in several processes as in several batches.
         weight = part.share * fabric.world_size
         with fabric.no_backward_sync(self.module, enabled=not part.ends_step):

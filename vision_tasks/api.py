@@ -14,6 +14,7 @@ from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import first_band_count
+from vision_tasks.data.flaws import LISTED, in_full, in_short
 from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
@@ -34,7 +35,6 @@ from vision_tasks.types import Failure, Sample, Size
 
 PathLike = str | Path
 
-_FLAWS_SHOWN = 5
 _ALL_BANDS = "all"
 
 
@@ -92,7 +92,7 @@ def train(
     if settings.get("bands") == _ALL_BANDS:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
     _mention(chosen, resume is not None)
-    material = TrainingData(training, validation, dataset.classes, dataset.exclusive, dataset.class_ids)
+    material = TrainingData(training, validation, dataset.classes, dataset.exclusive, dataset.class_ids, dataset.flaws)
     training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
     return folder.path
@@ -137,6 +137,8 @@ def evaluate(
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     if folder is not None:
         _write_metrics(folder, metrics, tuple(metrics["per_class"]))
+        if dataset.flaws:
+            write_text(folder / LISTED, in_full(dataset.flaws))
     return metrics
 
 
@@ -357,10 +359,8 @@ def _introduce(dataset: Dataset[Any], remarks: Sequence[str]) -> None:
         say("images may have several labels: each class is learned and scored for itself, by sigmoid")
     for remark in remarks:
         say(remark)
-    for flaw in dataset.flaws[:_FLAWS_SHOWN]:
-        say(f"flaw: {flaw.path}: {flaw.what}")
-    if len(dataset.flaws) > _FLAWS_SHOWN:
-        say(f"flaw: and {len(dataset.flaws) - _FLAWS_SHOWN} more")
+    for line in in_short(dataset.flaws, dataset.classes):
+        say(f"flaw: {line}")
 
 
 def _output_folder(out: Path) -> Path:

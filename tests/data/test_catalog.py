@@ -8,7 +8,8 @@ import pytest
 
 from tests.factories import write_coco, write_folder_per_class, write_table, write_voc, write_yolo
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
-from vision_tasks.data.dataset import Dataset, Flaw
+from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers import csv_labels, folder_per_class, pascal_voc
 from vision_tasks.errors import UserError
 from vision_tasks.tasks.detect import DETECT

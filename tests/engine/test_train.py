@@ -202,6 +202,12 @@ def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
     assert (run / "metrics.jsonl").read_text().splitlines() == lines
 
 
+def test_patience_waits_for_a_first_score(tmp_path):
+    run = train("detect", tmp_path, epochs=3, patience=1, lr=1e-9, warmup_epochs=0.0)
+    scores = [json.loads(line)["map"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert scores == [0, 0, 0]
+
+
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
 def test_every_optimiser_resumes(optimiser, tmp_path):
     """Also where it uses no momentum."""

@@ -7,17 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
 
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.errors import some
 from vision_tasks.types import Sample, T
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """Something in a user's files that was dropped, clipped or looks wrong; nothing of the kind is silent."""
-
-    path: Path
-    what: str
-    of_truth: bool = False  # whether what is scored differs from the file
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.loader import Loader
 from vision_tasks.device import (
     Precision,
@@ -69,6 +70,7 @@ class TrainingData(Generic[T]):
     classes: tuple[str, ...]
     exclusive: bool = True
     class_ids: tuple[int, ...] = ()
+    flaws: tuple[Flaw, ...] = ()
 
     def limited(self, config: TrainConfig) -> TrainingData[T]:
         """With at most the configured number of training samples, drawn by keyed luck."""
@@ -159,6 +161,7 @@ class Training(Generic[T]):
         write_text(folder.path / "environment.json", dumps(environment(device, self.precision)))
         card = {"model": config.model, "classes": self.data.classes, "size": config.input.canvas, "fit": config.fit}
         write_text(folder.path / "model.json", dumps(card))
+        folder.write_flaws(self.data.flaws)
         self.position.weights_licence = self.model.info.weights_licence
         self._save_state()
         write_config(config, folder.config)
@@ -377,7 +380,8 @@ class Training(Generic[T]):
         value, position = line.get(self.task.score), self.position
         is_best = value is not None and (value > position.best or not self.folder.best.exists())
         if value is not None:
-            position.stale = 0 if value > position.best else position.stale + 1
+            # What has not begun to score has not stopped getting better; that may take tens of epochs.
+            position.stale = 0 if value > position.best or position.best <= 0 else position.stale + 1
             position.best = max(position.best, value) if value == value else position.best
         if not self.is_first:
             return

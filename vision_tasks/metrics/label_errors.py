@@ -26,7 +26,6 @@ from vision_tasks.metrics.ratios import Array
 
 SURE, SEEN, FAINT = 0.5, 0.25, 0.05  # scores
 HIT, TOUCH = 0.5, 0.1  # IoU
-MOST = 1000  # suspicions that are listed
 
 
 class _Suspicion(NamedTuple):
@@ -51,7 +50,7 @@ def label_errors(predictions: Rows, truth: Rows, images: Sequence[str], classes:
         _spurious(predictions, truth, pairs),
     ]
     rows = [row for suspicion in found for row in _described(suspicion, images, classes)]
-    return sorted(rows, key=lambda row: -row["confidence"])[:MOST]
+    return sorted(rows, key=lambda row: -row["confidence"])
 
 
 def _missing(predictions: Rows, pairs: Pairs) -> _Suspicion:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.class_names import read_lines, require_classes, require_images
 from vision_tasks.data.readers.packed import PackedImages, packed_samples
 from vision_tasks.errors import UserError, some

@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader, in_several_splits
+from vision_tasks.data.dataset import Dataset, Reader, in_several_splits
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, in_order, is_image, split_folders, split_name, subfolders
 from vision_tasks.data.readers.checked_boxes import BoxList, pixel_truth, size_of
 from vision_tasks.data.readers.coco_file import CocoAnnotation, CocoCategory, CocoFile, CocoImage, read_coco

@@ -26,7 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, files_below, in_order, is_image, split_name
 from vision_tasks.data.readers.class_names import require_classes, require_images, whole_image_truth
 from vision_tasks.data.readers.label_table import LABEL_COLUMNS, PATH_COLUMNS, LabelTable, Row, parse

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files_below, is_image, split_folders, split_name, subfolders
 from vision_tasks.data.readers.class_names import composed, require_classes, require_images, whole_image_truth
 from vision_tasks.errors import some

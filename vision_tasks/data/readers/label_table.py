@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vision_tasks.data.dataset import Flaw
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import split_name
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.table import Table

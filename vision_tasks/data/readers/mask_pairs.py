@@ -29,7 +29,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import images_by_stem, in_order, split_name, subfolders
 from vision_tasks.data.limits import most_pixels
 from vision_tasks.data.readers.class_names import numbered, read_lines

@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import images_by_stem
 from vision_tasks.data.readers.class_names import read_lines, require_classes, require_images, whole_image_truth
 from vision_tasks.errors import UserError, some

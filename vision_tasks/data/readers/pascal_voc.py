@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader
+from vision_tasks.data.dataset import Dataset, Reader
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, images_by_stem, in_order, split_name
 from vision_tasks.data.readers.checked_boxes import BoxList, CheckedBoxes, Edges, pixel_truth, size_of
 from vision_tasks.data.readers.class_names import composed

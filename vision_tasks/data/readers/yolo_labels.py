@@ -25,7 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from vision_tasks.data.dataset import Dataset, Flaw, Reader, in_several_splits
+from vision_tasks.data.dataset import Dataset, Reader, in_several_splits
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files
 from vision_tasks.data.readers.checked_boxes import BoxList, Edges, share_truth
 from vision_tasks.data.readers.yolo_layout import YoloLayout, find_layout, is_yolo, label_path

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vision_tasks.data.dataset import Flaw
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, files_below, in_order, is_image, split_folders, split_name, subfolders
 from vision_tasks.data.readers.class_names import composed, numbered, read_lines
 from vision_tasks.errors import UserError, some

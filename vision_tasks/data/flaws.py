@@ -1,4 +1,4 @@
-"""What is wrong with a user's files: told by kinds, so that nobody has to scroll, and listed, so that nothing is silent."""
+"""What is wrong with a user's files: told by kinds, so that nobody has to scroll; listed, so that nothing is silent."""
 
 from __future__ import annotations
 

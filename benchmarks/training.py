@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="a run; the first is warm-up")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=REPORTS)
+    parser.add_argument("--name", default="training", help="of the report")
     parser.add_argument("--ours", nargs=argparse.REMAINDER, default=[], help="more options for our command; comes last")
     arguments = parser.parse_args()
     chosen = [case for case in CASES if case.task in arguments.tasks]
@@ -118,8 +119,8 @@ def main() -> None:
         compare(case, arguments.data_root.resolve(), arguments.epochs, arguments.repeats, arguments.ours)
         for case in chosen
     ]
-    write_report(arguments.out, "training", "Training speed", measured)
-    with (arguments.out / "training.md").open("a") as report:
+    write_report(arguments.out, arguments.name, "Training speed", measured)
+    with (arguments.out / f"{arguments.name}.md").open("a") as report:
         report.write("\nNot measured:\n\n" + "".join(f"- {row}\n" for row in NOT_MEASURED))
 
 

@@ -233,7 +233,8 @@ def require_model_of(task: Task[Any], name: str) -> None:
     owner = model_entry(name).task
     if owner != task.name:
         raise UserError(
-            f"model '{name}' is for {owner}, not for {task.name}; {task.name} has: {', '.join(model_names(task.name))}"
+            f"model '{name}' is for {owner}, not for {task.name}; use `vision-tasks {owner}`, or a model of "
+            f"{task.name}: {some(model_names(task.name), 5)}"
         )
 
 

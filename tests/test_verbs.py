@@ -49,14 +49,15 @@ def test_several_labels_the_whole_way(tmp_path):
     rows = [json.loads(row) for row in (tmp_path / "p" / "predictions.jsonl").read_text().splitlines()]
     scores = np.array([[dict(map(dict.values, row["predictions"]))[name] for name in classes] for row in rows])
     hot = np.array([[name in truth[row["image"]] for name in classes] for row in rows])
-    assert metrics["map"] == pytest.approx(average_precision_score(hot, scores, average="macro"), abs=1e-5)
     assert metrics["map"] > 0.8
     low, high = metrics["map_ci"]
     assert low <= metrics["map"] <= high
 
     stored = vt.evaluate("classify", predictions=tmp_path / "p" / "predictions.jsonl", data=tmp_path / "data",
                          split="all")  # fmt: skip
-    assert stored["map"] == pytest.approx(metrics["map"], abs=1e-5)
+    assert stored["map"] == pytest.approx(average_precision_score(hot, scores, average="macro"), abs=1e-9)
+    # The file's six decimals can make a tie of two scores, which moves the precision at one place of the ranking.
+    assert stored["map"] == pytest.approx(metrics["map"], abs=1 / len(rows))
 
 
 def test_weights_of_one_label_do_not_judge_several(tmp_path):

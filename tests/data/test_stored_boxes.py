@@ -234,7 +234,14 @@ def test_a_bare_json_without_images_is_enough_to_score_results(tmp_path: Path) -
     scores = vt.evaluate("detect", predictions=tmp_path / "results.json", data=truth, out=tmp_path / "out")
     assert scores["map"] == 0
     assert {row["what"] for row in scores["label_errors"]} == {"wrong class"}
-    written = {"metrics.json", "confusion.csv", "confusion.png", "precision_recall.png", "label_errors.csv"}
+    written = {
+        "metrics.json",
+        "confusion.csv",
+        "confusion.png",
+        "precision_recall.png",
+        "label_errors.csv",
+        "flaws.txt",
+    }
     assert {file.name for file in (tmp_path / "out").iterdir()} == written
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert stored["errors"]["classification"]["count"] == len(found)

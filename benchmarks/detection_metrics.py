@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness import REPORTS, Comparison, ForeignLoad, MeasurementError, interleave, write_report
+from benchmarks.harness import REPORTS, Comparison, ForeignLoad, MeasurementError, interleave, rate, write_report
 from vision_tasks.metrics.box_rows import RowList, Rows
 from vision_tasks.metrics.coco import CocoEvaluation
 from vision_tasks.metrics.detection import DetectionMetric
@@ -120,7 +119,7 @@ def compare(pairs: list[Pair], repeats: int) -> list[Comparison]:
 
 
 def _compared(name: str, work: dict[str, Any], images: int, repeats: int, note: str) -> Comparison:
-    timed = {who: lambda run=run: _rate(run, images) for who, run in work.items()}
+    timed = {who: lambda run=run: rate(run, images) for who, run in work.items()}
     with ForeignLoad() as foreign:
         rates = interleave(timed, repeats)
     title = f"{name}, {images} images, {CLASSES} classes"
@@ -154,12 +153,6 @@ def _require_equal(ours: Found, theirs: Found) -> None:
     for name, left, right in zip(("precision", "recall"), ours, theirs, strict=True):
         if not np.array_equal(left, right):
             raise MeasurementError(f"{name} differs from pycocotools by up to {np.abs(left - right).max()}")
-
-
-def _rate(work: Any, images: int) -> float:
-    start = time.perf_counter()
-    work()
-    return images / (time.perf_counter() - start)
 
 
 def main() -> None:

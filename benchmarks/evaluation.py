@@ -7,13 +7,12 @@ already lie in memory. Both have the same model, canvas, batch size and images, 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.harness import DATA_ROOT, REPORTS, Comparison, ForeignLoad, interleave, write_report
+from benchmarks.harness import DATA_ROOT, REPORTS, Comparison, ForeignLoad, interleave, rate, write_report
 from vision_tasks import create_model, load_dataset
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.data.loader import Loader
@@ -40,18 +39,12 @@ def compare(root: Path, model: str, folder: str, size: int, batch_size: int, rep
     def whole() -> Any:
         return score(network, CLASSIFY, samples, dataset.classes, spec, batch_size)
 
-    contenders = {name: lambda work=work: _rate(work, len(samples)) for name, work in (("bare", bare), ("ours", whole))}
+    contenders = {name: lambda work=work: rate(work, len(samples)) for name, work in (("bare", bare), ("ours", whole))}
     bare()
     with ForeignLoad() as foreign:
         rates = interleave(contenders, repeats)
     name = f"{model} at {size} on {folder}, {len(samples)} images, batch {batch_size}"
     return Comparison(name, "images/s", TARGET, "forward passes alone", rates["bare"], rates["ours"], foreign.share)
-
-
-def _rate(work: Any, images: int) -> float:
-    start = time.perf_counter()
-    work()
-    return images / (time.perf_counter() - start)
 
 
 def main() -> None:

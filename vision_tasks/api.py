@@ -14,7 +14,7 @@ from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import first_band_count
-from vision_tasks.data.flaws import LISTED, in_full, in_short
+from vision_tasks.data.flaws import in_short, write_flaws
 from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
@@ -137,8 +137,7 @@ def evaluate(
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     if folder is not None:
         _write_metrics(folder, metrics, tuple(metrics["per_class"]))
-        if dataset.flaws:
-            write_text(folder / LISTED, in_full(dataset.flaws))
+        write_flaws(folder, dataset.flaws)
     return metrics
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import vision_tasks as vt
 from tests import factories
-from vision_tasks.data.flaws import Flaw, in_full, in_short
+from vision_tasks.data.flaws import Flaw, in_short, write_flaws
 
 
 def flaw(name: str, what: str, **options: bool) -> Flaw:
@@ -25,10 +25,11 @@ def test_flaws_that_differ_by_their_case_alone_are_one_kind():
     ]
 
 
-def test_changes_of_truth_come_first_and_the_list_keeps_its_order():
+def test_changes_of_truth_come_first_and_the_list_keeps_its_order(tmp_path):
     flaws = [flaw("a", "is not read"), flaw("b", "was dropped", of_truth=True)]
     assert in_short(flaws, []) == ["b: was dropped", "a: is not read"]
-    assert in_full(flaws) == "a: is not read\nb: was dropped\n"
+    write_flaws(tmp_path, flaws)
+    assert (tmp_path / "flaws.txt").read_text() == "a: is not read\nb: was dropped\n"
     assert in_short([], []) == []
 
 

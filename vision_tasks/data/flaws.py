@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LISTED = "flaws.txt"
+from vision_tasks.files import write_text
+
+_LISTED = "flaws.txt"
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ def in_short(flaws: Sequence[Flaw], classes: Sequence[str]) -> list[str]:
     return [_line(first) + (f" (and {len(others)} like it)" if others else "") for first, *others in kinds.values()]
 
 
-def in_full(flaws: Iterable[Flaw]) -> str:
-    """A line for each, in their order: `PATH: WHAT`."""
-    return "".join(_line(flaw) + "\n" for flaw in flaws)
+def write_flaws(folder: Path, flaws: Sequence[Flaw]) -> None:
+    """`flaws.txt` in `folder`, if there are any: a line for each, in their order, `PATH: WHAT`."""
+    if flaws:
+        write_text(folder / _LISTED, "".join(_line(flaw) + "\n" for flaw in flaws))
 
 
 def _line(flaw: Flaw) -> str:

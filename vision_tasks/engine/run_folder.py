@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -15,7 +15,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vision_tasks.data.flaws import LISTED, Flaw, in_full
 from vision_tasks.errors import UserError
 from vision_tasks.files import append_text, read_text, write_text
 from vision_tasks.types import Failure
@@ -97,11 +96,6 @@ class RunFolder:
         path = self.path / "failures.jsonl"
         rows = map(json.loads, read_text(path).splitlines()) if path.exists() else ()
         return [Failure(row["id"], Path(row["path"]), row["reason"]) for row in rows]
-
-    def write_flaws(self, flaws: Sequence[Flaw]) -> None:
-        """`flaws.txt`: all that was found wrong with the data."""
-        if flaws:
-            write_text(self.path / LISTED, in_full(flaws))
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
         lines = [dumps({"id": failure.id, "path": str(failure.path), "reason": failure.reason}) for failure in failures]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
-from vision_tasks.data.flaws import Flaw
+from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
 from vision_tasks.device import (
     Precision,
@@ -161,7 +161,7 @@ class Training(Generic[T]):
         write_text(folder.path / "environment.json", dumps(environment(device, self.precision)))
         card = {"model": config.model, "classes": self.data.classes, "size": config.input.canvas, "fit": config.fit}
         write_text(folder.path / "model.json", dumps(card))
-        folder.write_flaws(self.data.flaws)
+        write_flaws(folder.path, self.data.flaws)
         self.position.weights_licence = self.model.info.weights_licence
         self._save_state()
         write_config(config, folder.config)

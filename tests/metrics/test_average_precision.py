@@ -10,7 +10,7 @@ from tests.metrics.boxes import CLASSES, boxes, generated
 from vision_tasks.metrics.average_precision import averages
 from vision_tasks.metrics.box_rows import RowList
 from vision_tasks.metrics.coco import CocoEvaluation
-from vision_tasks.metrics.matching import HIT, MISS, NEITHER, Ranked, ranked
+from vision_tasks.metrics.matching import EVERY, HIT, MISS, NEITHER, SIZES, Areas, Matching, Ranked
 from vision_tasks.types import Boxes
 
 Pair = tuple[Boxes, Boxes]
@@ -25,15 +25,15 @@ def rows(pairs: list[Pair]) -> tuple:
     return predictions.rows(), truth.rows()
 
 
-def weighed(pairs: list[Pair], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return averages(ranked(*rows(pairs), len(CLASSES)), weights)
+def weighed(pairs: list[Pair], weights: np.ndarray, areas: Areas = EVERY) -> tuple[np.ndarray, np.ndarray]:
+    return averages(Matching(*rows(pairs), len(CLASSES)).ranked(areas), weights)
 
 
-def cocos(pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and recall [10,K]; nan where undefined."""
+def cocos(pairs: list[Pair], size: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and recall [10,K] of all boxes, or of the small, medium or large; nan where undefined."""
     predictions, truth = rows(pairs)
     precision, recall, _ = CocoEvaluation(len(pairs), len(CLASSES), truth, predictions).curves()
-    found = precision[..., 0, 2].mean(axis=1), recall[..., 0, 2]
+    found = precision[..., size, 2].mean(axis=1), recall[..., size, 2]
     return tuple(np.where(each < 0, np.nan, each) for each in found)
 
 
@@ -46,15 +46,58 @@ HARD = [
     {"images": 20, "most": 30, "step": 40, "levels": 2},
     {"images": 20, "most": 30, "step": 40, "crowds": 0.3},
     {"images": 2, "most": 1},
+    {"images": 25, "most": 12, "outlines": True},
+    {"images": 20, "most": 30, "step": 32, "levels": 2, "crowds": 0.2, "outlines": True},
 ]
+RANGES = [EVERY, *SIZES.values()]
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("options", HARD, ids=str)
-def test_every_image_once_is_cocos_score(seed: int, options: dict) -> None:
+def test_every_image_once_is_cocos_score_for_each_size(seed: int, options: dict) -> None:
     pairs = generated(seed, **options)
-    for ours, theirs in zip(weighed(pairs, np.ones((len(pairs), 1))), cocos(pairs), strict=True):
-        np.testing.assert_allclose(ours[..., 0], theirs, rtol=0, atol=1e-12)
+    for size, areas in enumerate(RANGES):
+        found = weighed(pairs, np.ones((len(pairs), 1)), areas)
+        for ours, theirs in zip(found, cocos(pairs, size), strict=True):
+            np.testing.assert_allclose(ours[..., 0], theirs, rtol=0, atol=1e-12)
+
+
+def test_sizes_differ_where_files_have_areas_of_their_own() -> None:
+    """Otherwise the test above would hold for areas that are never looked at."""
+    outlined, plain = (generated(0, images=25, most=12, outlines=each) for each in (True, False))
+    areas = rows(outlined)[1].area
+    assert np.isin(areas, [32**2, 96**2]).sum() > 20
+    assert (areas != rows(outlined)[1].box[:, 2:].prod(axis=1)).mean() > 0.5
+    assert np.nanmax(np.abs(cocos(outlined, 2)[0] - cocos(plain, 2)[0])) > 0.05
+
+
+@pytest.mark.parametrize("side", [31.5, 32.0, 32.5, 95.5, 96.0, 96.5])
+def test_a_box_at_the_border_of_two_sizes(side: float) -> None:
+    one = [[10, 10, 10 + side, 10 + side]]
+    pairs = [
+        (boxes(one, [0], score=[0.9]), boxes(one, [0])),
+        (boxes([[0, 0, 32, 32], [0, 0, 96, 96]], [0, 0], score=[0.8, 0.95]), boxes([[200, 200, 296, 296]], [0])),
+    ]
+    for size, areas in enumerate(RANGES):
+        for ours, theirs in zip(weighed(pairs, np.ones((2, 1)), areas), cocos(pairs, size), strict=True):
+            np.testing.assert_allclose(ours[..., 0], theirs, rtol=0, atol=1e-12)
+
+
+def test_outcomes_by_size_by_hand() -> None:
+    """A small prediction in a medium truth with IoU 0.639; and one that meets a small and a medium truth.
+
+    The latter takes the small one, IoU 0.562, where small ones count, and the medium one, IoU 0.886, where those do.
+    """
+    truth = boxes([[0, 0, 40, 40], [100, 0, 134, 34], [100, 0, 118, 32]], [0, 0, 0])
+    found = boxes([[0, 0, 31, 33], [100, 0, 132, 32]], [0, 0], score=[0.9, 0.8])
+    matching = Matching(*rows([(found, truth)]), len(CLASSES))
+    outcomes = {name: matching.ranked(areas)[0].outcome[[0, 2, 3, 8]].tolist() for name, areas in SIZES.items()}
+    # At IoU 0.5, 0.6, 0.65 and 0.9. The second prediction, 32 x 32, is of both sizes.
+    assert outcomes == {
+        "small": [[NEITHER, HIT], [NEITHER, NEITHER], [MISS, NEITHER], [MISS, MISS]],
+        "medium": [[HIT, HIT], [HIT, HIT], [NEITHER, HIT], [NEITHER, MISS]],
+        "large": [[], [], [], []],
+    }
 
 
 @pytest.mark.parametrize("wanted", [20, 50, 100])
@@ -73,11 +116,12 @@ def test_recalls_that_are_met_exactly(wanted: int) -> None:
 
 def assert_equals_copies(pairs: list[Pair], draws: np.ndarray, kind: type) -> None:
     tolerance = 1e-12 if kind is np.float64 else 1e-6
-    resampled = weighed(pairs, draws.astype(kind))
-    for i, counts in enumerate(draws.T):
-        copies = [pair for pair, count in zip(pairs, counts, strict=True) for _ in range(count)]
-        for ours, theirs in zip(resampled, cocos(copies), strict=True):
-            np.testing.assert_allclose(ours[..., i], theirs, rtol=0, atol=tolerance)
+    for size, areas in enumerate(RANGES):
+        resampled = weighed(pairs, draws.astype(kind), areas)
+        for i, counts in enumerate(draws.T):
+            copies = [pair for pair, count in zip(pairs, counts, strict=True) for _ in range(count)]
+            for ours, theirs in zip(resampled, cocos(copies, size), strict=True):
+                np.testing.assert_allclose(ours[..., i], theirs, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("seed", range(3))

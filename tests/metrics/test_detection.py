@@ -14,6 +14,7 @@ from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.types import Boxes
 
 KEYS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
+WITH_INTERVALS = (*KEYS, "mar_100")
 
 
 def ours(pairs: list[Pair]) -> dict:
@@ -35,7 +36,9 @@ def oracle(pairs: list[Pair]) -> tuple[np.ndarray, np.ndarray]:
             for j in range(flat.label.shape[1]):
                 x0, y0, x1, y1 = flat.xyxy[0, j].double().tolist()
                 row = {"id": len(rows) + 1, "image_id": i + 1, "category_id": int(flat.label[0, j]) + 1}
-                row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+                area = math.nan if flat.area is None else float(flat.area[0, j])
+                area = (x1 - x0) * (y1 - y0) if math.isnan(area) else area
+                row |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": area}
                 row |= {"iscrowd": int(flat.crowd[0, j])}
                 row |= {} if flat.score is None else {"score": float(flat.score[0, j])}
                 rows.append(row)
@@ -77,8 +80,9 @@ def assert_equals_pycocotools(pairs: list[Pair]) -> None:
         {"images": 2, "most": 400, "levels": 40},  # more than 100 an image and class
         {"images": 20, "most": 30, "step": 40, "levels": 2},  # overlaps tie, and lie on the thresholds
         {"images": 2, "most": 1},
+        {"images": 20, "most": 12, "crowds": 0.2, "outlines": True},
     ],
-    ids=["plain", "crowds", "ties", "ties-and-crowds", "more-than-100", "on-a-grid", "few"],
+    ids=["plain", "crowds", "ties", "ties-and-crowds", "more-than-100", "on-a-grid", "few", "outlines"],
 )
 def test_equals_pycocotools(seed: int, options: dict) -> None:
     assert_equals_pycocotools(generated(seed, **options))
@@ -178,7 +182,7 @@ def test_intervals_surround_the_score_less_its_bias_and_are_the_same_every_time(
     pairs = generated(3, images=40, most=8)
     result = ours(pairs)
     assert ours(pairs) == result
-    for name in ("map", "map_50", "map_75", "mar_100"):
+    for name in WITH_INTERVALS:
         low, high = result[f"{name}_ci"]
         assert 0 < low < high < 1
         assert low < result[name]
@@ -188,7 +192,14 @@ def test_intervals_surround_the_score_less_its_bias_and_are_the_same_every_time(
 @pytest.mark.parametrize("images", [0, 1])
 def test_one_image_or_none_says_nothing_about_others(images: int) -> None:
     result = ours(generated(1, images=6, most=8)[:images])
-    assert all(math.isnan(end) for name in ("map", "map_50", "map_75", "mar_100") for end in result[f"{name}_ci"])
+    assert all(math.isnan(end) for name in WITH_INTERVALS for end in result[f"{name}_ci"])
+
+
+def test_a_size_without_truth_has_no_interval() -> None:
+    one = [[10, 10, 50, 50]]
+    result = ours([(boxes(one, [0], score=[0.9]), boxes(one, [0]))] * 4)
+    assert result["map_medium_ci"] == pytest.approx([1, 1])
+    assert all(math.isnan(end) for name in ("map_small", "map_large") for end in result[f"{name}_ci"])
 
 
 def test_without_intervals_there_is_nothing_but_scores() -> None:
@@ -196,7 +207,7 @@ def test_without_intervals_there_is_nothing_but_scores() -> None:
     for i, pair in enumerate(generated(3, images=4, most=8)):
         metric.update(*pair, f"{i}.jpg")
     short, whole = metric.compute(intervals=False), metric.compute()
-    intervals = {f"{name}_ci" for name in ("map", "map_50", "map_75", "mar_100")}
+    intervals = {f"{name}_ci" for name in WITH_INTERVALS}
     assert set(whole) - set(short) == intervals | {"curves", "confusion", "errors", "label_errors"}
     assert {name: whole[name] for name in short} == short
 

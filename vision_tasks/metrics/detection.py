@@ -10,7 +10,7 @@ The area of a box of truth is what its file says (COCO's: that of the outline), 
 prediction is width x height. Truth is what the readers leave of it: what they drop or clip differs from the file's.
 
 Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014, and cocoapi's cocoeval.py. The 95 % intervals of map,
-map_50, map_75 and mar_100 are corrected for the bias of small sets, see `bootstrap.py`.
+map_50, map_75, map by size and mar_100 are corrected for the bias of small sets, see `bootstrap.py`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from vision_tasks.metrics.average_precision import Averages, averages
+from vision_tasks.metrics.average_precision import averages
 from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import corrected_interval, halves
 from vision_tasks.metrics.box_confusion import confusion_matrix
 from vision_tasks.metrics.box_rows import RowList, Rows
 from vision_tasks.metrics.coco import CocoEvaluation
 from vision_tasks.metrics.label_errors import label_errors
-from vision_tasks.metrics.matching import ranked
+from vision_tasks.metrics.matching import SIZES, Matching
 from vision_tasks.metrics.ratios import Array, mean_of_defined
 from vision_tasks.types import Boxes
 
@@ -121,14 +121,14 @@ def _scores(precision: Array, recall: Array) -> dict[str, float]:
 def _intervals(
     scores: dict[str, float], predictions: Rows, truth: Rows, images: int, classes: int
 ) -> dict[str, list[float]]:
-    resampled = _means(averages(ranked(predictions, truth, classes), halves(images)))
-    return {f"{name}_ci": corrected_interval(scores[name], values) for name, values in resampled.items()}
-
-
-def _means(found: Averages) -> dict[str, Array]:
-    """The scores that have intervals, each [R]."""
-    precision, recall = found
+    matching, weights = Matching(predictions, truth, classes), halves(images)
+    precision, recall = averages(matching.ranked(), weights)
     parts = {"map": precision, "map_50": precision[_IOU_50], "map_75": precision[_IOU_75], "mar_100": recall}
-    return {
-        name: mean_of_defined(part.reshape(prod(part.shape[:-1]), part.shape[-1]).T) for name, part in parts.items()
-    }
+    for size, areas in SIZES.items():
+        parts[f"map_{size}"] = averages(matching.ranked(areas), weights).precision
+    return {f"{name}_ci": corrected_interval(scores[name], _means(part)) for name, part in parts.items()}
+
+
+def _means(part: Array) -> Array:
+    """Over thresholds and classes: [R] from [10,K,R] or [K,R]."""
+    return mean_of_defined(part.reshape(prod(part.shape[:-1]), part.shape[-1]).T)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +22,20 @@ from vision_tasks.engine import train as training_engine
 from vision_tasks.engine.earlier_outputs import refuse_earlier, remove_earlier
 from vision_tasks.engine.evaluate import Inference, score, score_stored
 from vision_tasks.engine.progress import downloading, say
+from vision_tasks.engine.readable import require_readable
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
 from vision_tasks.engine.train import TrainingData
+from vision_tasks.engine.worst import predicted_again, write_worst
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model, model_of
 from vision_tasks.models.registry import model_entry, model_names
 from vision_tasks.models.weights import known_weights
+from vision_tasks.report import write_report
 from vision_tasks.tasks import Report, Task, get_task
-from vision_tasks.types import Failure, Sample, Size
+from vision_tasks.tasks.fonts import unwritable
+from vision_tasks.types import Bands, Failure, Sample, Size
 
 PathLike = str | Path
 
@@ -91,6 +95,8 @@ def train(
     _introduce(dataset, remarks)
     if settings.get("bands") == _ALL_BANDS:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
+    for part in (training, validation):
+        require_readable(part, chosen.input)
     _mention(chosen, resume is not None)
     material = TrainingData(training, validation, dataset.classes, dataset.exclusive, dataset.class_ids, dataset.flaws)
     training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)
@@ -125,18 +131,24 @@ def evaluate(
     _introduce(dataset, split_remarks(dataset, split))
     folder = None if out is None else _output_folder(Path(out))
     failures: list[Failure] = []
+    predicted: Callable[[int], Any]  # what is predicted for the sample at a position
     if model is not None:
         inference, card = model
         samples = _numbered_as(card, dataset, samples)
         record = _suited(record, card.exclusive)
         metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
+        predicted = partial(predicted_again, inference, card.input, samples)
     else:
-        metrics = _score_stored(_suited(record, dataset.exclusive), Path(str(predictions)), dataset, samples)
+        record = _suited(record, dataset.exclusive)
+        stored = _stored(record, Path(str(predictions)), dataset, samples)
+        metrics, failures = score_stored(record, stored, samples, dataset.classes)
+        predicted = stored.__getitem__
     for failure in failures:
         say(f"left out, cannot be read: {failure.path}: {failure.reason}")
     metrics |= {"split": split, "failed": [{"path": str(f.path), "reason": f.reason} for f in failures]}
     if folder is not None:
         _write_metrics(folder, metrics, tuple(metrics["per_class"]))
+        _draw_worst(folder, record, metrics, samples, predicted, model and model[1].input.bands)
         write_flaws(folder, dataset.flaws)
     return metrics
 
@@ -154,13 +166,14 @@ def predict(
     device: str = "auto",
     precision: str = "fp32",
     restart: bool = False,
+    tile: int | None = None,
 ) -> inference.Summary:
     """Run a checkpoint over files, folders and globs, and write `formats` of the task into `out`.
 
     `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
     image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
     What an earlier call wrote into `out` is an error, or with `restart` removed; nothing else in `out` is touched.
-    Raises UserError.
+    Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
     _require_positive(batch_size=batch_size, max_detections=max_detections)
@@ -168,17 +181,21 @@ def predict(
     refuse_earlier(record, Path(out), restart)
     model, card = _load(record, weights, device, precision)
     record = _suited(record, card.exclusive)
+    if "drawings" in chosen and (names := unwritable(card.classes)):
+        say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
     folder = _output_folder(Path(out))
     remove_earlier(record, folder)
-    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size)
+    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile)
     summary = inference.predict(model, record, found, card.input, folder, settings)
     written = [name for each in chosen for name in record.formats[each].writes]
     say(
         f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
         f"skipped; wrote {', '.join(written)} into {folder}"
     )
+    if not summary.predicted:
+        raise UserError(f"none of {summary.failed} images could be read; {folder / 'failures.jsonl'} says why")
     if summary.failed:
         say(f"unreadable files are listed in {folder / 'failures.jsonl'}")
     return summary
@@ -290,15 +307,16 @@ def _renumbered(sample: Sample[Any], numbers: Sequence[int], size: Size | None) 
     return sample.truth(size).renumbered(numbers)
 
 
-def _score_stored(
+def _stored(
     record: Task[Any], predictions: Path, dataset: Dataset[Any], samples: Sequence[Sample[Any]]
-) -> dict[str, Any]:
+) -> Sequence[Any]:
+    """The stored prediction for each of `samples`."""
     if record.stored is None:
         raise UserError(f"stored predictions of {record.name} can't be scored yet; give --weights")
     stored, remarks = record.stored(predictions, dataset, samples)
     for remark in remarks:
         say(remark)
-    return score_stored(record, stored, samples, dataset.classes)
+    return stored
 
 
 def _formats(record: Task[Any], named: str | Sequence[str]) -> tuple[str, ...]:
@@ -321,20 +339,23 @@ def _suited(record: Task[Any], exclusive: bool) -> Task[Any]:
 
 def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]) -> None:
     write_text(folder / "metrics.json", dumps(metrics) + "\n")
-    written = [folder / "metrics.json"]
-    if "confusion" in metrics:
-        from vision_tasks.report.confusion import write_confusion
-
-        written += write_confusion(folder, metrics["confusion"], classes)
-    if "curves" in metrics:
-        from vision_tasks.report.curves import write_curves
-
-        written += write_curves(folder, metrics["curves"])
-    if "label_errors" in metrics:
-        from vision_tasks.report.label_errors import write_label_errors
-
-        written += write_label_errors(folder, metrics["label_errors"])
+    written = [folder / "metrics.json", *write_report(folder, metrics, classes)]
     say(f"wrote {', '.join(map(str, written))}")
+
+
+def _draw_worst(
+    folder: Path,
+    record: Task[Any],
+    metrics: dict[str, Any],
+    samples: Sequence[Sample[Any]],
+    predicted: Callable[[int], Any],
+    bands: Bands | None,
+) -> None:
+    if record.compare is None or "worst" not in metrics:
+        return
+    picture, classes = folder / "worst.png", tuple(metrics["per_class"])
+    if write_worst(picture, record.compare, metrics["worst"], samples, predicted, classes, bands):
+        say(f"wrote {picture}")
 
 
 def _mention(config: TrainConfig, resumed: bool) -> None:

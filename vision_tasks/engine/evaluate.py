@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import Precision, autocast
 from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
@@ -49,6 +50,7 @@ def score(
 ) -> tuple[dict[str, Any], list[Failure]]:
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
     metric = task.metric(classes)
+    place = model.device if task.metric_on_device else torch.device("cpu")
     failures: list[Failure] = []
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(
@@ -58,7 +60,7 @@ def score(
         for batch in loader:
             failures += batch.failures
             if len(batch):
-                predictions = in_original_pixels(model(batch.images), batch)
+                predictions = in_original_pixels(model(batch.images), batch, place)
                 for prediction, truth, info in zip(predictions, batch.originals, batch.info, strict=True):
                     metric.update(prediction, truth, info.id)
             bar.advance(len(batch) + len(batch.failures))
@@ -69,12 +71,23 @@ def score(
 
 def score_stored(
     task: Task[T], predictions: Sequence[T], samples: Sequence[Sample[T]], classes: Sequence[str]
-) -> dict[str, Any]:
-    """The task's metrics of stored `predictions`, one for each of `samples`; no image is read."""
+) -> tuple[dict[str, Any], list[Failure]]:
+    """The task's metrics of stored `predictions`, one for each of `samples`, and whose truth could not be read.
+
+    No image is read.
+    """
     metric = task.metric(classes)
-    for prediction, sample in zip(predictions, samples, strict=True):
-        metric.update(prediction, sample.truth(None), sample.id)
-    return metric.compute()
+    failures: list[Failure] = []
+    with progress("scoring", len(samples)) as bar:
+        for prediction, sample in zip(predictions, samples, strict=True):
+            try:
+                metric.update(prediction, sample.truth(None), sample.id)
+            except DecodeError as error:
+                failures.append(Failure(sample.id, sample.path, str(error)))
+            bar.advance(1)
+    if failures and len(failures) == len(samples):
+        raise nothing_readable(failures)
+    return metric.compute(), failures
 
 
 def nothing_readable(failures: Sequence[Failure]) -> UserError:
@@ -89,11 +102,11 @@ def fitted_plans(count: int, spec: InputSpec, batch_size: int) -> list[Plan]:
     return [fitted(range(start, min(start + batch_size, count)), spec.canvas, spec.fit) for start in starts]
 
 
-def in_original_pixels(predictions: T, batch: Batch[Any]) -> Iterator[T]:
-    """Each image's prediction taken back from the canvas by the inverse of its placement, on the CPU.
+def in_original_pixels(predictions: T, batch: Batch[Any], place: torch.device | str = "cpu") -> Iterator[T]:
+    """Each image's prediction taken back from the canvas by the inverse of its placement, on the device `place`.
 
     One at a time: at their original sizes, the predictions of a batch of large photos would not fit into memory.
     """
-    predictions = predictions.to("cpu")
+    predictions = predictions.to(place)
     for row, info in enumerate(batch.info):
         yield predictions.image(row).warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)

@@ -16,7 +16,10 @@ class Metric(Protocol[T_contra]):
     """Accumulates predictions against truth; holds no images, and no more of predictions than its docstring says."""
 
     def update(self, prediction: T_contra, truth: T_contra, image: str) -> None:
-        """Count the image called `image`: both B = 1, both in the original's pixels, on the CPU."""
+        """Count the image called `image`: both B = 1, both in the original's pixels.
+
+        `truth` is on the CPU; so is `prediction`, unless the metric is one that counts where predictions are.
+        """
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:
         """Scores by name in [0, 1] (nan where undefined), `images`, and `per_class` {class: {score: value}}.

@@ -1,4 +1,4 @@
-"""Scores of semantic segmentation, all from confusion matrices of pixels.
+"""Scores of semantic segmentation, all from counts of pixels.
 
 With TP, FP and FN in pixels of a class: IoU = TP / (TP + FP + FN), dice = 2 TP / (2 TP + FP + FN).
 
@@ -7,10 +7,14 @@ With TP, FP and FN in pixels of a class: IoU = TP / (TP + FP + FN), dice = 2 TP 
 - `miou_per_image`: the mean over the classes of one image, then over images: every image weighs the same, whatever its
   size. It is another number than `miou`, often by far.
 - `pixel_accuracy`: share of pixels that are right.
+- `boundary_iou`: as `miou`, but of each mask only the pixels near its boundary count (`metrics/boundary.py`): small
+  objects and fine outlines weigh as much as the insides of large areas.
+- `confusion`: pixels by truth (rows) and prediction (columns), [K][K+1]; the last column is of no class.
 - A class that occurs neither in truth nor in predictions (of the data set, or for `miou_per_image` of the image) is
   undefined (nan) and left out of the mean; a class that is only predicted counts 0.
-- Pixels whose truth is 255 count nowhere. A *predicted* 255 where truth has a class is a miss of that class and no
-  false alarm of another: else a model could leave out the pixels it finds hard.
+- Pixels whose truth is 255 count nowhere; for boundaries they are outside the image, in both masks. A *predicted* 255
+  where truth has a class is a miss of that class and no false alarm of another: else a model could leave out the pixels
+  it finds hard.
 - An image without any counted pixel is left out of `miou_per_image`.
 - Each score has its 95 % interval over images, `<score>_ci` (`metrics/bootstrap.py`).
 """
@@ -22,71 +26,126 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from vision_tasks.errors import UserError
 from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import Scores, estimate
+from vision_tasks.metrics.boundary import near_boundary
+from vision_tasks.metrics.pixel_pairs import VALUES, pair_counts
 from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import IGNORE, Masks
 
-Counts = NDArray[np.int64]
+WORST = 8  # images that are named
 
 
 class SegmentationMetric:
-    """Overlap of masks; keeps three numbers an image and class: 24 bytes."""
+    """Overlap of masks; keeps six numbers an image and class, 48 bytes, on the device of the predictions."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], boundary: bool = True) -> None:
+        """`boundary` says whether the scores of boundaries are counted, which takes most of the time."""
         self._classes = tuple(classes)
-        self._counts: list[Counts] = []  # each [3,K]: pixels that are right, of truth, of the prediction
+        self._boundary = boundary
+        self._images: list[str] = []
+        self._counts: list[Tensor] = []  # each int64 [3,K] or [2,3,K], see `_overlap`; the second is of boundaries
+        self._pairs = torch.zeros(VALUES, VALUES, dtype=torch.int64)
 
     def update(self, prediction: Masks, truth: Masks, image: str) -> None:
-        """Count one image: index [1,H,W] against index [1,H,W]; ValueError for unequal sizes or unknown truth."""
-        confusion = _confusion(prediction.index[0].numpy(), truth.index[0].numpy(), len(self._classes))
-        columns = confusion[:, :-1].sum(axis=0)
-        self._counts.append(np.stack([np.diagonal(confusion), confusion.sum(axis=1), columns]))
+        """Count one image: index [1,H,W] against index [1,H,W], on any device. Raises UserError for unequal sizes."""
+        predicted = prediction.index[0]
+        actual = truth.index[0].to(predicted.device)
+        _require_same_size(predicted, actual, image)
+        pairs = pair_counts(actual, predicted)
+        pairs[IGNORE] = 0
+        counts = [_overlap(pairs, len(self._classes))]
+        if self._boundary:
+            bands = near_boundary(actual), near_boundary(predicted.masked_fill(actual == IGNORE, IGNORE))
+            counts.append(_overlap(pair_counts(*bands), len(self._classes)))
+        self._images.append(image)
+        self._counts.append(torch.stack(counts))
+        self._pairs = self._pairs.to(pairs.device).add_(pairs)
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:
-        """The scores named above, their `_ci`, `images`, and per class `iou`, `dice` and `pixels` (of truth)."""
-        counts = np.array(self._counts, dtype=np.float64).reshape(-1, 3, len(self._classes))
-        iou, dice = _overlaps(counts.sum(axis=0))
-        pixels = counts[:, 1].sum(axis=0).astype(np.int64)
+        """The scores named above, their `_ci`, `images`, `confusion`, and more; ValueError for unknown truth.
+
+        That is `worst`, the images of the lowest `miou`, `[{"image", "miou"}]`, and `per_class`: `iou`, `dice`,
+        `boundary_iou` and `pixels` (of truth).
+        """
+        confusion = self._confusion()
+        counts = self._of_images()
         return {
             **estimate(len(counts), partial(_scores, counts), intervals),
             "images": len(counts),
-            "per_class": per_class(self._classes, {"iou": iou, "dice": dice, "pixels": pixels}),
+            "confusion": confusion.tolist(),
+            "per_class": per_class(self._classes, _columns(counts.sum(axis=0))),
+            "worst": self._worst(_miou_of_images(counts)),
         }
+
+    def _of_images(self) -> Array:
+        """[n,1 or 2,3,K]"""
+        if not self._counts:
+            return np.zeros((0, 1 + self._boundary, 3, len(self._classes)))
+        return np.asarray(torch.stack(self._counts).cpu().numpy(), np.float64)
+
+    def _confusion(self) -> NDArray[np.int64]:
+        """[K,K+1]; raises ValueError where truth has other classes."""
+        pairs, classes = self._pairs.cpu().numpy(), len(self._classes)
+        if pairs[classes:].any():
+            raise ValueError(f"truth has a class beyond the {classes} known")
+        return np.column_stack([pairs[:classes, :classes], pairs[:classes, classes:].sum(axis=1)])
+
+    def _worst(self, miou: Array) -> list[dict[str, Any]]:
+        lowest_first = np.argsort(miou, kind="stable")[: np.count_nonzero(~np.isnan(miou))][:WORST]
+        return [{"image": self._images[i], "miou": float(miou[i])} for i in lowest_first]
+
+
+def _require_same_size(predicted: Tensor, truth: Tensor, image: str) -> None:
+    if predicted.shape != truth.shape:
+        (height, width), (true_height, true_width) = predicted.shape, truth.shape
+        raise UserError(
+            f"{image}: its predicted mask is {width}x{height} pixels, but its truth is {true_width}x{true_height}; "
+            "predict masks at the size of the original image"
+        )
+
+
+def _overlap(pairs: Tensor, classes: int) -> Tensor:
+    """Pixels of each class, int64 [3,K]: that are right, of truth, of the prediction."""
+    return torch.stack([pairs.diagonal()[:classes], pairs[:classes].sum(dim=1), pairs[:, :classes].sum(dim=0)])
 
 
 def _scores(counts: Array, draws: Array) -> Scores:
-    """The headline scores [R] when each image, `counts` [n,3,K], counts as often as `draws` [R,n] says."""
-    sums = np.tensordot(draws, counts, 1)  # [R,3,K]
-    iou, dice = _overlaps(sums)
-    per_image = mean_of_defined(_overlaps(counts)[0])
+    """The headline scores [R] when each image, `counts` [n,1 or 2,3,K], counts as often as `draws` [R,n] says."""
+    sums = np.tensordot(draws, counts, 1)  # [R,1 or 2,3,K]
+    iou, dice = _ratios(sums[:, 0])
+    per_image = _miou_of_images(counts)
     counted = ~np.isnan(per_image)
     miou = mean_of_defined(iou)
+    near = {"boundary_iou": mean_of_defined(_ratios(sums[:, 1])[0])} if counts.shape[1] > 1 else {}
     return {
         "miou": miou,
         "iou": miou,
         "dice": mean_of_defined(dice),
-        "pixel_accuracy": ratio(sums[:, 0].sum(axis=1), sums[:, 1].sum(axis=1)),
+        "pixel_accuracy": ratio(sums[:, 0, 0].sum(axis=1), sums[:, 0, 1].sum(axis=1)),
         "miou_per_image": ratio(draws[:, counted] @ per_image[counted], draws[:, counted].sum(axis=1)),
+        **near,
     }
 
 
-def _confusion(predicted: NDArray[np.uint8], truth: NDArray[np.uint8], classes: int) -> Counts:
-    """Pixels [K,K+1] by truth and prediction; the last column is predictions of no class."""
-    if predicted.shape != truth.shape:
-        raise ValueError(f"a mask of {predicted.shape} is compared with truth of {truth.shape}")
-    columns = classes + 1
-    # 16 bits hold every pair (256 * 255 < 2^16), and ignored pixels fall into rows that are cut off: no masking.
-    pair = truth.astype(np.uint16) * np.uint16(columns) + np.minimum(predicted, np.uint8(classes))
-    counts = np.bincount(pair.ravel(), minlength=256 * columns).reshape(256, columns)
-    if counts[classes:IGNORE].any():
-        raise ValueError(f"truth has a class beyond the {classes} known")
-    return counts[:classes]
+def _columns(sums: Array) -> dict[str, NDArray[Any]]:
+    """Each score of the classes [K] from `sums` [1 or 2,3,K]."""
+    iou, dice = _ratios(sums[0])
+    near = {"boundary_iou": _ratios(sums[1])[0]} if len(sums) > 1 else {}
+    return {"iou": iou, "dice": dice, **near, "pixels": sums[0, 1].astype(np.int64)}
 
 
-def _overlaps(counts: Array) -> tuple[Array, Array]:
+def _miou_of_images(counts: Array) -> Array:
+    """[n], nan for an image without any counted pixel."""
+    return mean_of_defined(_ratios(counts[:, 0])[0])
+
+
+def _ratios(counts: Array) -> tuple[Array, Array]:
     """IoU and dice [...,K] from counts [...,3,K]; nan for a class that occurs nowhere."""
     right, either = counts[..., 0, :], counts[..., 1, :] + counts[..., 2, :]
     return ratio(right, either - right), ratio(2 * right, either)

@@ -1,8 +1,9 @@
-"""The confusion matrix of whole images or boxes as numbers (`confusion.csv`) and as a picture (`confusion.png`).
+"""The confusion matrix of images, boxes or pixels as numbers (`confusion.csv`) and as a picture (`confusion.png`).
 
-Rows are truth, columns are predictions. A column beyond the classes, if there is one, is of images or boxes for which
-nothing was predicted; a row beyond them is of predicted boxes where nothing is. The picture is coloured by share of the
-row, on a square-root scale: rare confusions are to be seen, too.
+Rows are truth, columns are predictions. A column beyond the classes, if there is one, is of what nothing was predicted
+for; a row beyond them is of predicted boxes where nothing is. The picture is coloured by share of the row, on a
+square-root scale: rare confusions are to be seen, too. Its numbers are counts or, where those are too long for their
+cells, as of pixels, per cent of the row.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ NOTHING = "(nothing)"  # the column without a prediction, the row without truth
 
 _NUMBERS_UP_TO = 36  # classes, in whose cells counts can still be read
 _TICKS = 64  # at most, on each axis
+_LONGEST = 5  # digits of a count in a cell
 _NAME = 24  # characters of a class name in the picture
 _LETTER = 0.08  # inches, about
 _DPI = 120
@@ -65,7 +67,7 @@ def _draw(path: Path, counts: NDArray[np.int64], rows: Sequence[str], columns: S
     _paint(figure, axes, shares)
     _name_axes(axes, rows, columns, cell)
     if len(rows) <= _NUMBERS_UP_TO:
-        _write_counts(axes, counts, shares)
+        _write_numbers(axes, counts, shares)
     with warnings.catch_warnings(action="ignore"):  # of letters that the font lacks: they become boxes
         figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)
 
@@ -110,10 +112,19 @@ def shown(name: str) -> str:
     return plain if len(plain) <= _NAME else f"{plain[:half]}…{plain[1 - half :]}"
 
 
-def _write_counts(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
-    """The counts that aren't 0, small enough to fit their cells."""
-    size = min(8, 28 / len(str(counts.max())))
+def per_cent(share: float) -> str:
+    """Of a share in (0, 1]: `<.1`, `0.4`, `97.3` and, only where nothing is left to be 100, `100`."""
+    value = 100 * share
+    return "<.1" if value < 0.05 else "100" if value == 100 else f"{min(value, 99.9):.1f}"
+
+
+def _write_numbers(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    """What isn't 0, small enough to fit its cell."""
+    digits = len(str(counts.max()))
+    in_per_cent = digits > _LONGEST
+    size = min(8, 28 / (4 if in_per_cent else digits))
     for y, x in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[y, x] > 0.35 else "black"
-        text = axes.text(x, y, str(counts[y, x]), ha="center", va="center", color=colour, fontsize=size)
+        number = per_cent(shares[y, x]) if in_per_cent else str(counts[y, x])
+        text = axes.text(x, y, number, ha="center", va="center", color=colour, fontsize=size)
         text.set_in_layout(False)  # it lies inside: asking for its place again would cost most of the time

@@ -27,8 +27,8 @@ _LISTED = 6  # of many classes, at each end
 _DPI = 120
 
 
-def write_curves(folder: Path, curves: Curves) -> list[Path]:
-    """Draw {class: {"precision": [101]}}, at recall 0 to 1, into `folder`; without classes there is no picture."""
+def write_curves(folder: Path, curves: Curves, classes: Sequence[str] = ()) -> list[Path]:
+    """Draw {class: {"precision": [101]}}, at recall 0 to 1, into `folder`; without curves there is no picture."""
     if not curves:
         return []
     picture = folder / "precision_recall.png"

@@ -13,7 +13,7 @@ from vision_tasks.files import write_text
 _COLUMNS = ("image", "what", "confidence", "label", "predicted")
 
 
-def write_label_errors(folder: Path, found: Sequence[Mapping[str, Any]]) -> list[Path]:
+def write_label_errors(folder: Path, found: Sequence[Mapping[str, Any]], classes: Sequence[str] = ()) -> list[Path]:
     """One row for each of `found`, in its order; the box in four columns, pixels."""
     path = folder / "label_errors.csv"
     text = io.StringIO()

@@ -11,6 +11,7 @@ from typing import Any, Generic
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.metrics.base import Metric
+from vision_tasks.tasks.tiling import Stitch
 from vision_tasks.types import Sample, Size, T
 from vision_tasks.warp import Pixels
 
@@ -44,6 +45,7 @@ class Predicted(Generic[T]):
     pixels: Callable[[], Pixels]  # decodes the whole original, upright; raises DecodeError
     prediction: T  # in original pixels
     rows: list[dict[str, Any]]  # what is reported of it, as JSON
+    drawn: T | None = None  # the prediction for `pixels`, where they are a shrunken copy of the original
 
 
 Write = Callable[[Predicted[T]], None]  # raises OSError for a file that can't be written
@@ -55,6 +57,10 @@ class Format(Generic[T]):
 
     writes: tuple[str, ...]  # files, and folders with a slash, in the folder of the output
     open: Callable[[Output], AbstractContextManager[Write[T]]]
+
+
+# (image, prediction, truth, classes, title) -> all beside one another; both B = 1 and in original pixels, on the CPU
+Compare = Callable[[Pixels, T, T, Sequence[str], str], Pixels]
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,10 @@ class Task(Generic[T]):
     record: Callable[[T, str, Output], list[dict[str, Any]]]  # (prediction, its image) -> what is reported, as JSON
     formats: Mapping[str, Format[T]]  # each image is written in their order; the last, the lines, says that it was
     recipe: TrainConfig  # defaults of a training
-    stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], tuple[list[T], list[str]]] | None = None
+    stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], tuple[Sequence[T], list[str]]] | None = None
     # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each, and what is to be said
     always: tuple[str, ...] = ("jsonl",)  # formats that are written unasked: those that `stored` reads
     several: Task[T] | None = None  # the record for data whose images may have several classes at once
+    metric_on_device: bool = False  # whether `metric` counts where the predictions are, and not on the CPU
+    compare: Compare[T] | None = None  # draws what `metric` calls `worst`
+    stitch: Stitch[T] | None = None  # how predictions for tiles become one; None = tiles make no sense

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
-from vision_tasks.data.readers import mask_pairs
+from vision_tasks.data.readers import ade20k, camvid, cityscapes, colour_masks, mask_pairs, pet_trimaps, voc_masks
+from vision_tasks.data.readers.stored_masks import read_stored_masks
 from vision_tasks.metrics.segmentation import SegmentationMetric
 from vision_tasks.tasks.base import Output, Task
+from vision_tasks.tasks.class_index import pixel_counts
+from vision_tasks.tasks.comparison import masks_beside
 from vision_tasks.tasks.drawing import mask_on
+from vision_tasks.tasks.mask_tiles import MASK_TILES
 from vision_tasks.tasks.outputs.drawings import drawings
 from vision_tasks.tasks.outputs.jsonl import JSONL
 from vision_tasks.tasks.outputs.masks import MASKS, mask_name
@@ -18,8 +22,8 @@ from vision_tasks.warp import Pixels
 
 def record(prediction: Masks, image: str, output: Output) -> list[dict[str, Any]]:
     """The file of the mask, and the pixels of each class in it."""
-    counts = prediction.index.flatten().long().bincount(minlength=len(output.classes)).tolist()
-    area = {label: count for label, count in zip(output.classes, counts, strict=False) if count}
+    counts = pixel_counts(prediction.index[0].numpy())[: len(output.classes)].tolist()
+    area = {label: count for label, count in zip(output.classes, counts, strict=True) if count}
     return [{"mask": mask_name(image), "area": area}]
 
 
@@ -30,13 +34,25 @@ def draw(pixels: Pixels, prediction: Masks, output: Output) -> Pixels:
 
 SEGMENT: Task[Masks] = Task(
     name="segment",
-    readers=(mask_pairs.READER,),
+    readers=(
+        cityscapes.READER,
+        ade20k.READER,
+        voc_masks.READER,
+        pet_trimaps.READER,
+        camvid.READER,
+        mask_pairs.READER,
+        colour_masks.READER,
+    ),
     metric=SegmentationMetric,
     score="miou",
     headline=("miou", "dice", "pixel_accuracy"),
+    metric_on_device=True,
+    stored=read_stored_masks,
+    compare=masks_beside,
     record=record,
     formats={"drawings": drawings(draw), "masks": MASKS, "jsonl": JSONL},
     always=("masks", "jsonl"),
+    stitch=MASK_TILES,
     recipe=TrainConfig(
         task="segment",
         model="unet:resnet34",

@@ -9,6 +9,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -304,3 +305,31 @@ def write_labels(path: Path, size: tuple[int, int], classes: Sequence[str], obje
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(rows)
+
+
+def write_colour_masks(
+    root: Path,
+    colours: Mapping[str, tuple[int, int, int]] = {"background": (0, 0, 0), "a": (128, 0, 64), "b": (64, 0, 128)},
+    class_list: str = "classes.csv",
+    **arguments: Any,
+) -> dict[str, dict[str, Image]]:
+    """What `write_mask_pairs` writes and returns, with masks as colours and a list of name,r,g,b."""
+    written = write_mask_pairs(root, tuple(colours), class_list=False, **arguments)
+    for samples in written.values():
+        for sample_id, index in samples.items():
+            path = root / sample_id.replace("images", "masks")
+            save(path.with_suffix(".png"), in_colours(index, colours))
+    (root / class_list).write_text(colour_list(class_list, colours))
+    return written
+
+
+def in_colours(index: Image, colours: Mapping[str, tuple[int, int, int]]) -> Image:
+    """Class indices [H,W] as RGB [H,W,3]."""
+    return np.array(list(colours.values()), np.uint8)[index]
+
+
+def colour_list(name: str, colours: Mapping[str, tuple[int, int, int]]) -> str:
+    """The text of a class list with colours, in the form that a file of this name has."""
+    if name.endswith(".csv"):
+        return "name,r,g,b\n" + "".join(f"{each},{r},{g},{b}\n" for each, (r, g, b) in colours.items())
+    return "".join(f"{r} {g} {b}\t\t{each}\n" for each, (r, g, b) in colours.items())

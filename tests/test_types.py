@@ -24,6 +24,10 @@ def mask(rows: list[list[int]], classes: int = 3) -> Masks:
     return Masks(torch.tensor([rows], dtype=torch.uint8), classes)
 
 
+def _shear(degrees: float):
+    return affine(1, np.tan(np.radians(degrees)), 0, 0, 1, 0)
+
+
 class TestLabels:
     def test_geometry_changes_nothing(self):
         labels = Labels.one_hot(1, 3)
@@ -374,6 +378,91 @@ class TestMasks:
         both = Masks.stack([mask([[2, IGNORE]]), blended])
         assert both.dense()[0, :, 0].T.tolist() == [[0, 0, 1], [0, 0, 0]]
         assert both.dense()[1].equal(blended.dense()[0])
+
+    @pytest.mark.parametrize(
+        ("matrix", "size", "judge"),
+        [
+            (affine(1, 0, 0, 0, -1, 7), (7, 9), TF.vertical_flip),
+            (crop((2, 1, 8, 6), (5, 6)), (5, 6), lambda index: TF.crop(index, 1, 2, 5, 6)),
+            (scale(3, 2), (14, 27), lambda index: TF.resize(index, [14, 27], TF.InterpolationMode.NEAREST_EXACT)),
+            (
+                crop((0, 0, 9, 7), (3, 4)),
+                (3, 4),
+                lambda index: TF.resize(index, [3, 4], TF.InterpolationMode.NEAREST_EXACT),
+            ),
+            (translate(2, 1), (7, 9), lambda index: TF.affine(index, 0, [2, 1], 1, [0, 0], fill=IGNORE)),
+            (
+                centred(np.linalg.inv(_shear(20)), (7, 9)),
+                (7, 9),
+                lambda index: TF.affine(index, 0, [0, 0], 1, [20, 0], fill=IGNORE),
+            ),
+        ],
+        ids=["vertical flip", "crop", "larger", "smaller", "shift", "shear"],
+    )
+    def test_warps_equal_torchvision(self, matrix, size, judge):
+        index = torch.randint(0, 5, (2, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+        warped = Masks(index, 5).warp(one(matrix).expand(2, 3, 3), size)
+        assert warped.index.dtype == torch.uint8
+        assert torch.equal(warped.index, judge(index))
+
+    @pytest.mark.parametrize("degrees", [-90, 31, 137])
+    def test_turns_equal_torchvision(self, degrees):
+        index = torch.randint(0, 5, (1, 41, 51), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+        ours = Masks(index, 5).warp(one(centred(_rotation(degrees), (41, 51))), (41, 51)).index
+        theirs = TF.rotate(index, -degrees, fill=IGNORE)
+        assert (ours != theirs).float().mean() <= 0.001  # torchvision's points are float32: a pixel or two
+
+    def test_a_batch_of_masks_equals_its_images(self):
+        index = torch.randint(0, 5, (3, 7, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(6))
+        matrices = torch.stack([torch.from_numpy(each) for each in (scale(2, 3), translate(1, 2), _rotation(10))])
+        together = Masks(index, 5).warp(matrices, (11, 8))
+        alone = [Masks(index, 5).image(i).warp(matrices[i : i + 1], (11, 8)) for i in range(3)]
+        assert torch.equal(together.index, Masks.stack(alone).index)
+        assert len(together) == 3
+        assert Masks(index[:0], 5).warp(matrices[:0], (11, 8)).index.shape == (0, 11, 8)
+
+    def test_pasted_and_erased_regions_are_those_of_each_image(self):
+        batch = Masks(torch.tensor([[[0, 1]], [[1, 2]]], dtype=torch.uint8), 3)
+        region = torch.tensor([[[True, False]], [[False, True]]])
+        before = batch.index.clone()
+        assert batch.paste(mask([[2, 2]]), region).index.tolist() == [[[2, 1]], [[1, 2]]]
+        assert batch.erase(region).index.tolist() == [[[IGNORE, 1]], [[1, IGNORE]]]
+        assert torch.equal(batch.index, before)
+
+    def test_blend_weighs_each_image_by_its_own_amount(self):
+        left = Masks(torch.tensor([[[0, 2]], [[1, 2]]], dtype=torch.uint8), 3)
+        mixed = left.blend(left.renumbered([1, 0, 2]), torch.tensor([0.25, 0.75]))
+        assert mixed.dense()[:, :, 0].transpose(1, 2).tolist() == [[[0.75, 0.25, 0], [0, 0, 1]],
+                                                                   [[0.75, 0.25, 0], [0, 0, 1]]]  # fmt: skip
+        assert mixed.index.tolist() == [[[0, 2]], [[0, 2]]]
+        again = mixed.blend(left, torch.tensor([0.5, 0.5]))
+        assert again.dense()[0, :, 0, 0].tolist() == [0.875, 0.125, 0]
+
+    def test_what_is_ignored_has_no_probability_and_stays_ignored(self):
+        mixed = mask([[0, 1, IGNORE]]).blend(mask([[1, IGNORE, 1]]), torch.tensor([0.25]))
+        assert mixed.dense()[0, :, 0].T.tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0, 0, 0]]
+        moved = mixed.warp(one(translate(1, 0)), (1, 4))
+        assert moved.index.tolist() == [[[IGNORE, 0, IGNORE, IGNORE]]]
+        assert moved.dense()[0, :, 0].T.tolist() == [[0, 0, 0], [0.75, 0.25, 0], [0, 0, 0], [0, 0, 0]]
+
+    def test_renumbering_moves_classes_and_probabilities_and_not_ignored_pixels(self):
+        renumbered = mask([[0, 1, 2, IGNORE]]).renumbered([2, 0, 1])
+        assert renumbered.index.tolist() == [[[2, 0, 1, IGNORE]]]
+        assert renumbered.index.dtype == torch.uint8
+        mixed = mask([[0, 1]]).blend(mask([[1, 1]]), torch.tensor([0.25]))
+        both = Masks.stack([mixed, mask([[2, 2]])]).renumbered([2, 0, 1])
+        assert both.image(0).dense()[0, :, 0].T.tolist() == [[0.25, 0, 0.75], [1, 0, 0]]
+        assert both.image(0).index.tolist() == [[[2, 0]]]
+        assert both.image(1).dense()[0, :, 0].T.tolist() == [[0, 1, 0], [0, 1, 0]]
+
+    def test_counts_are_pixels_of_each_class_and_not_those_ignored(self):
+        assert mask([[0, 1, 1], [IGNORE, 1, IGNORE]]).counts(4).tolist() == [1, 3, 0, 0]
+        assert mask([[IGNORE]]).counts(2).tolist() == [0, 0]
+
+    def test_254_classes_fit(self):
+        index = torch.tensor([[[253, IGNORE]]], dtype=torch.uint8)
+        assert Masks(index, 254).dense()[0, :, 0].sum(dim=0).tolist() == [1, 0]
+        assert Masks(index, 254).dense()[0, 253, 0].tolist() == [1, 0]
 
     def test_no_single_objects_are_known(self):
         assert mask([[1, 2]]).regions() == Labels.one_hot(0, 2).regions() == []

@@ -304,10 +304,8 @@ class Masks:
         """Indices by nearest pixel, probabilities bilinearly; what comes from outside the image is IGNORE."""
         if self.probability is None:
             return replace(self, index=sample_nearest(self.index, matrix, size, fill=IGNORE))
-        probability = sample_bilinear(self.probability, matrix, size)
-        outside = sample_nearest(torch.zeros_like(self.index), matrix, size, fill=IGNORE) == IGNORE
-        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill(outside, IGNORE)
-        return replace(self, index=index, probability=probability)
+        ignored = sample_nearest(self.index, matrix, size, fill=IGNORE) == IGNORE
+        return self._dense(sample_bilinear(self.probability, matrix, size), ignored)
 
     def paste(self, other: Masks, region: Tensor) -> Masks:
         index = torch.where(region, other.index, self.index)
@@ -318,9 +316,13 @@ class Masks:
     def blend(self, other: Masks, amount: Tensor) -> Masks:
         """Probabilities of both; a pixel that one of them ignores is ignored."""
         probability = torch.lerp(self.dense(), other.dense(), amount.to(torch.float32)[:, None, None, None])
-        ignored = (self.index == IGNORE) | (other.index == IGNORE)
-        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill(ignored, IGNORE)
-        return replace(self, index=index, probability=probability)
+        return self._dense(probability, (self.index == IGNORE) | (other.index == IGNORE))
+
+    def _dense(self, probability: Tensor, ignored: Tensor) -> Masks:
+        """Masks of a new tensor `probability` [B,K,H,W], where not `ignored` bool [B,H,W]."""
+        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill_(ignored, IGNORE)
+        # In place: at the size of a large photo, with many classes, a copy would not fit into memory.
+        return replace(self, index=index, probability=probability.masked_fill_(ignored[:, None], 0))
 
     def erase(self, region: Tensor) -> Masks:
         """What nobody can see, nobody can name: IGNORE."""
@@ -378,7 +380,7 @@ class Sample(Generic[T_co]):
     id: str  # stable and unique in its data set; luck, splits and outputs are keyed by it
     path: Path
     # Size of the original, or None where nobody has read it -> target in its pixels (B = 1). Raises UserError naming a
-    # file, and DecodeError where its boxes are for another size.
+    # file, and DecodeError where the truth of this one image is for another size, or is a file that can't be read.
     truth: Callable[[Size | None], T_co]
     stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
     pixels: Callable[[], NDArray[np.uint8]] | None = None  # [h,w,3] RGB, where `path` holds many images and not one

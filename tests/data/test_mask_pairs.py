@@ -1,13 +1,20 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.factories import save, write_mask_pairs
+from vision_tasks.data.catalog import open_dataset
+from vision_tasks.data.decode import read_image
+from vision_tasks.data.loader import Loader
 from vision_tasks.data.readers.mask_pairs import READER
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
-from vision_tasks.types import IGNORE
+from vision_tasks.geometry import letterbox
+from vision_tasks.tasks.segment import SEGMENT
+from vision_tasks.types import IGNORE, Patch
 
 SIZE = (48, 64)
 MASK = Path("train/masks/000.png")
@@ -36,6 +43,32 @@ def test_reads_what_was_written(tmp_path: Path, splits: tuple[str, ...]) -> None
             np.testing.assert_array_equal(truth.index.numpy(), written[split][sample.id][None])
 
 
+def test_splits_within_images_and_masks(tmp_path: Path) -> None:
+    written = write_mask_pairs(tmp_path / "outside", splits=("train", "valid"))
+    for split in ("train", "valid"):
+        for kind in ("images", "masks"):
+            (tmp_path / "inside" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "outside" / split / kind).rename(tmp_path / "inside" / kind / split)
+    dataset = READER.read(tmp_path / "inside")
+    assert list(dataset.splits) == ["train", "val"]
+    sample = dataset.splits["val"][0]
+    assert sample.id == "images/valid/000.jpg"
+    np.testing.assert_array_equal(sample.truth(SIZE).index[0], written["valid"]["valid/images/000.jpg"])
+    (tmp_path / "inside" / "masks" / "valid").rename(tmp_path / "inside" / "masks" / "other")
+    with pytest.raises(UserError, match="val is in only one of images/ and masks/"):
+        READER.read(tmp_path / "inside")
+
+
+def test_names_of_masks_may_end_in_what_they_are(tmp_path: Path) -> None:
+    written = write_mask_pairs(tmp_path)
+    for path in (tmp_path / "train" / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    np.testing.assert_array_equal(first(tmp_path), written["train"]["train/images/000.jpg"])
+    save(tmp_path / MASK, written["train"]["train/images/000.jpg"])
+    with pytest.raises(UserError, match=r"000\.png and 000_mask\.png are masks of one image"):
+        READER.read(tmp_path)
+
+
 def test_valid_is_val(tmp_path: Path) -> None:
     write_mask_pairs(tmp_path, splits=("valid", "train"))
     assert list(READER.read(tmp_path).splits) == ["train", "val"]
@@ -60,12 +93,17 @@ def test_class_lists(tmp_path: Path, file: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("void", ["void", "Unlabelled", "UNLABELED", "ignore"])
-def test_a_last_class_that_is_void_is_ignored(tmp_path: Path, void: str) -> None:
-    written = write_mask_pairs(tmp_path, classes=("background", "a", void))
-    expected = written["train"]["train/images/000.jpg"].copy()
-    assert (expected == 2).any()
-    expected[expected == 2] = IGNORE
-    assert READER.read(tmp_path).classes == ("background", "a")
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_class_that_is_void_is_ignored_wherever_it_stands(tmp_path: Path, void: str, place: int) -> None:
+    names = ["background", "a", "b"]
+    names[place] = void
+    index = write_mask_pairs(tmp_path, classes=names)["train"]["train/images/000.jpg"]
+    kept = [number for number in range(3) if number != place]
+    expected = np.full_like(index, IGNORE)
+    for number, value in enumerate(kept):
+        expected[index == value] = number
+    assert (expected == IGNORE).any()
+    assert READER.read(tmp_path).classes == tuple(names[value] for value in kept)
     np.testing.assert_array_equal(first(tmp_path), expected)
 
 
@@ -107,20 +145,51 @@ def test_masks_of_0_and_255_are_background_and_foreground_and_that_is_told(tmp_p
     np.testing.assert_array_equal(first(tmp_path), written["train"]["train/images/000.jpg"])
 
 
-@pytest.mark.parametrize("mode", ["palette", "16 bit", "1 bit"])
+@pytest.mark.parametrize("mode", ["palette", "16 bit", "32 bit", "1 bit", "grey RGB", "grey and alpha", "RGBA"])
 def test_a_mask_is_its_indices_however_it_is_stored(tmp_path: Path, mode: str) -> None:
     classes = ("background", "a") if mode == "1 bit" else ("background", "a", "b")
-    index = write_mask_pairs(tmp_path, classes=classes)["train"]["train/images/000.jpg"]
-    image = Image.fromarray(index)
+    index = write_mask_pairs(tmp_path, classes=classes, class_list=False)["train"]["train/images/000.jpg"]
+    path, image = tmp_path / MASK, Image.fromarray(index)
+    path.unlink()
     if mode == "palette":
         image = Image.fromarray(index, mode="P")
         image.putpalette([200, 10, 10, 0, 0, 0, 10, 200, 10])
     elif mode == "16 bit":
         image = Image.fromarray(index.astype(np.uint16))
-    else:
+    elif mode == "32 bit":  # which PNG has not
+        path = path.with_suffix(".tif")
+        image = Image.fromarray(index.astype(np.int32))
+    elif mode == "1 bit":
         image = Image.fromarray(index.astype(bool))
-    image.save(tmp_path / MASK)
+    else:
+        image = image.convert({"grey RGB": "RGB", "grey and alpha": "LA", "RGBA": "RGBA"}[mode])
+        if mode != "grey RGB":
+            image.putalpha(7)
+    image.save(path)
     np.testing.assert_array_equal(first(tmp_path), index)
+    if mode != "1 bit":  # whose file says nothing of a class list's colours
+        (tmp_path / "classes.csv").write_text("name,r,g,b\nbackground,0,0,0\na,9,9,9\nb,200,0,0\n")
+        if mode not in ("grey RGB", "RGBA"):  # where the list has colours, several channels are one
+            np.testing.assert_array_equal(first(tmp_path), index)
+
+
+@pytest.mark.parametrize("kind", ["alpha", "16 bit", "grey"])
+def test_images_of_other_kinds_come_through_with_their_masks(tmp_path: Path, kind: str) -> None:
+    written = write_mask_pairs(tmp_path, splits=("train",), images=1)["train"]["train/images/000.jpg"]
+    red, other = np.full(SIZE, 200, np.uint8), np.full(SIZE, 40, np.uint8)
+    stored = {
+        "alpha": np.dstack([other, other, red, np.full(SIZE, 17, np.uint8)]),  # as OpenCV writes it: BGRA
+        "16 bit": np.dstack([other, other, red]).astype(np.uint16) * 257,
+        "grey": red,
+    }[kind]
+    (tmp_path / "train" / "images" / "000.jpg").unlink()
+    assert cv2.imwrite(str(tmp_path / "train" / "images" / "000.png"), stored)
+    samples = READER.read(tmp_path).splits["train"]
+    expected = (200, 200, 200) if kind == "grey" else (200, 40, 40)
+    assert (read_image(samples[0].path).pixels == expected).all()
+    (batch,) = Loader(samples, [[(Patch(0, lambda size: letterbox(size, SIZE)),)]], SIZE, SIZE)
+    np.testing.assert_array_equal(batch.targets.index[0], written)
+    np.testing.assert_allclose(batch.images[0].mean(dim=(1, 2)) * 255, expected, atol=0.01)
 
 
 def test_a_value_that_is_no_class_is_named_with_its_pixels(tmp_path: Path) -> None:
@@ -132,24 +201,75 @@ def test_a_value_that_is_no_class_is_named_with_its_pixels(tmp_path: Path) -> No
         first(tmp_path)
 
 
-def test_masks_that_are_none_are_errors(tmp_path: Path) -> None:
-    write_mask_pairs(tmp_path)
-    save(tmp_path / MASK, np.zeros((48, 64, 3), dtype=np.uint8))
-    with pytest.raises(UserError, match=r"000\.png: is a colour image \(RGB\)"):
-        first(tmp_path)
+def test_masks_that_hold_no_classes_are_errors(tmp_path: Path) -> None:
+    write_mask_pairs(tmp_path, class_list=False)
+    (tmp_path / "classes.txt").write_text("background\na\nb\n")
+    coloured = np.zeros((48, 64, 3), dtype=np.uint8)
+    coloured[..., 1] = 1
+    sample = READER.read(tmp_path).splits["train"][0]
+    save(tmp_path / MASK, coloured)
+    with pytest.raises(UserError, match=r"000\.png: has colours; .* classes\.csv must say name,r,g,b"):
+        sample.truth(SIZE)
     save(tmp_path / MASK, np.full((48, 64), 300, dtype=np.uint16))
     with pytest.raises(UserError, match=r"000\.png: has values up to 300"):
-        first(tmp_path)
-    (tmp_path / MASK).write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"000\.png: can't be read as a mask"):
+        sample.truth(SIZE)
+    (tmp_path / MASK).unlink()
+    Image.fromarray(np.zeros(SIZE, np.float32)).save(tmp_path / "train" / "masks" / "000.tif")
+    with pytest.raises(UserError, match=r"000\.tif: has fractions"):
         first(tmp_path)
 
 
-def test_a_mask_of_another_size_than_its_image_is_an_error(tmp_path: Path) -> None:
-    write_mask_pairs(tmp_path)
+DAMAGED = {
+    "empty": lambda _: b"",
+    "text": lambda _: b"no image\n",
+    "cut short": lambda data: data[: len(data) // 2],
+    "a header alone": lambda data: data[:33],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("class_list", [False, True])
+def test_an_image_whose_mask_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, damage: str, class_list: bool
+) -> None:
+    write_mask_pairs(tmp_path, splits=("train",), class_list=class_list)
+    path = tmp_path / MASK
+    path.write_bytes(DAMAGED[damage](path.read_bytes()))
+    dataset = READER.read(tmp_path)
+    assert len(dataset.classes) == 3
+    samples = dataset.splits["train"]
+    with pytest.raises(DecodeError, match=r"its mask \(.*000\.png\) can't be read: ."):
+        samples[0].truth(None)
+    (batch,) = Loader(samples, [[(Patch(i, lambda _: np.eye(3)),) for i in range(4)]], SIZE, SIZE)
+    assert len(batch) == 3
+    assert [failure.id for failure in batch.failures] == [samples[0].id]
+    for mask in (tmp_path / "train" / "masks").iterdir():
+        mask.write_bytes(b"")
+    if not class_list:
+        with pytest.raises(UserError, match=r"none of 4 masks can be read; the first: its mask .*000\.png"):
+            READER.read(tmp_path)
+
+
+def test_an_image_whose_mask_is_of_another_size_is_left_out_and_named(tmp_path: Path) -> None:
+    write_mask_pairs(tmp_path, splits=("train",))
     sample = READER.read(tmp_path).splits["train"][0]
-    with pytest.raises(UserError, match=r"000\.png: is 64x48 pixels, but its image is 48x64"):
+    assert sample.truth(None).index.shape == (1, *SIZE)
+    with pytest.raises(DecodeError, match=r"its mask \(.*000\.png\) is 64x48, the image is 64x47; mend one"):
+        sample.truth((47, 64))
+    with pytest.raises(DecodeError, match="is 64x48, the image is 48x64, perhaps turned by its EXIF orientation"):
         sample.truth((64, 48))
+
+
+def test_a_mask_of_a_photo_turned_by_exif_is_upright(tmp_path: Path) -> None:
+    index = write_mask_pairs(tmp_path, splits=("train",))["train"]["train/images/000.jpg"]
+    path = tmp_path / "train" / "images" / "000.jpg"
+    image = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+    exif = image.getexif()
+    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    image.save(path, exif=exif)
+    samples = READER.read(tmp_path).splits["train"]
+    (batch,) = Loader(samples, [[(Patch(0, lambda size: letterbox(size, SIZE)),)]], SIZE, SIZE)
+    np.testing.assert_array_equal(batch.targets.index[0], index)
 
 
 @pytest.mark.parametrize(("gone", "kept"), [("images", "masks"), ("masks", "images")])
@@ -193,25 +313,26 @@ def test_masks_of_one_class_are_an_error(tmp_path: Path) -> None:
         READER.read(tmp_path)
 
 
-@pytest.mark.shared
-def test_shared_nuclei_as_its_readme_says(shared_data: Path) -> None:
-    dataset = READER.read(shared_data / "segment-nuclei-dsb2018")
-    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 72, "val": 10, "test": 22}
-    assert dataset.classes == ("background", "foreground")
-    assert dataset.flaws == ()
+def test_without_a_list_classes_that_no_mask_has_and_masks_of_nothing_are_told(tmp_path: Path) -> None:
+    written = write_mask_pairs(tmp_path, classes=("background", "a", "b", "c"), class_list=False, splits=("train",))
+    for name, index in written["train"].items():
+        index[index == 2] = 0
+        save((tmp_path / name.replace("images", "masks")).with_suffix(".png"), index)
+    save(tmp_path / MASK, np.full(SIZE, IGNORE, np.uint8))
+    dataset = READER.read(tmp_path)
+    assert [(flaw.path, flaw.what) for flaw in dataset.flaws] == [
+        (tmp_path, "class 'class2' is in no mask: it can't be learned"),
+        (tmp_path / MASK, "holds nothing but 255: its image counts nowhere"),
+    ]
+    assert dataset.negatives == {"train/images/000.jpg"}
+    assert dataset.splits["train"][0].truth(SIZE).counts(4).tolist() == [0, 0, 0, 0]
 
 
-@pytest.mark.shared
-def test_shared_camvid_as_its_readme_says(shared_data: Path) -> None:
-    dataset = READER.read(shared_data / "segment-camvid")
-    assert {split: len(samples) for split, samples in dataset.splits.items()} == {"train": 367, "val": 101, "test": 233}
-    assert len(dataset.classes) == 11
-    assert "Unlabelled" not in dataset.classes
-    counts = sum(
-        np.bincount(sample.truth((360, 480)).index.flatten().numpy(), minlength=256)
-        for samples in dataset.splits.values()
-        for sample in samples
-    )
-    percent = [15.8, 24.1, 1.0, 29.3, 6.7, 11.2, 1.1, 1.4, 4.6, 0.6, 0.5]
-    np.testing.assert_allclose(100 * counts[:11] / counts.sum(), percent, atol=0.05)
-    np.testing.assert_allclose(100 * counts[IGNORE] / counts.sum(), 3.6, atol=0.05)
+def test_masks_of_values_are_told_from_those_of_colours(tmp_path: Path) -> None:
+    write_mask_pairs(tmp_path)
+    assert open_dataset(tmp_path, SEGMENT.readers).format == "mask-pairs"
+    coloured = np.zeros((48, 64, 3), dtype=np.uint8)
+    coloured[..., 1] = 1
+    save(tmp_path / "train" / "masks" / "001.png", coloured)
+    assert not READER.recognises(tmp_path)
+    assert open_dataset(tmp_path, SEGMENT.readers).format == "colour-masks"

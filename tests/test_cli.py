@@ -9,6 +9,9 @@ import pytest
 from tests import factories
 from vision_tasks import cli
 from vision_tasks.errors import UserError
+from vision_tasks.models.checkpoint import save_model
+from vision_tasks.models.registry import create_model
+from vision_tasks.types import InputSpec
 
 
 @pytest.fixture
@@ -125,6 +128,58 @@ def test_the_whole_way(run, photos, tmp_path):
     line = wrong(run("classify", "evaluate", "--weights", run_folder, "--data", other))
     assert "a, b" in line
     assert "a, c" in line
+
+
+def test_a_prediction_of_unreadable_files_alone_is_an_error(run, tmp_path):
+    save_model(create_model("resnet18", ("a", "b")), tmp_path / "w.safetensors", InputSpec((32, 32), "letterbox"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    given = ("--weights", tmp_path / "w.safetensors", "--source", tmp_path / "photos", "--out", tmp_path / "out")
+    line = wrong(run("classify", "predict", *given))
+    assert line == f"error: none of 1 images could be read; {tmp_path}/out/failures.jsonl says why"
+    assert "broken.jpg" in (tmp_path / "out" / "failures.jsonl").read_text()
+    assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == b""
+
+
+def test_a_score_outside_of_its_interval_is_explained(run, monkeypatch):
+    scores = {"map": 0.5, "map_ci": (0.2, 0.4), "map_50": 0.6, "map_50_ci": (0.5, 0.7), "mar": float("nan"),
+              "mar_ci": (float("nan"), float("nan")), "images": 3}  # fmt: skip
+    monkeypatch.setattr("vision_tasks.api.evaluate", lambda *_, **__: scores)
+    code, out, err = run("detect", "evaluate", "--data", ".", "--weights", "w")
+    assert (code, out.splitlines()[0].split()) == (0, ["map", "0.5000", "[0.2000,", "0.4000]"])
+    assert err.startswith("map: outside of its interval, which is meant so")
+    scores["map"] = 0.3
+    assert run("detect", "evaluate", "--data", ".", "--weights", "w")[2] == ""
+
+
+EARLY = """
+import sys
+from vision_tasks.cli import main
+sys.argv = ["vision-tasks", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, [name for name in ("torch", "cv2", "numpy", "matplotlib") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--data", "nowhere"),
+        ("train", "--data", "RUN", "--out", "RUN"),
+        ("train", "--data", "RUN", "--config", "gone.toml"),
+        ("evaluate", "--data", "mnits", "--weights", "w"),
+        ("predict", "--weights", "w", "--source", "nowhere.jpg", "--out", "o"),
+    ],
+)
+def test_what_a_look_at_the_disk_tells_is_told_before_anything_heavy_is_imported(arguments, tmp_path):
+    (tmp_path / "config.toml").touch()
+    given = [str(tmp_path) if word == "RUN" else word for word in arguments]
+    done = subprocess.run([sys.executable, "-c", EARLY, "classify", *given], capture_output=True, text=True)
+    assert done.stdout.strip() == "2 []"
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_existing_run_is_kept(run, photos, tmp_path):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ _TASKS = {
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
 _FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
 _PREDICTIONS_HELP = (
-    "Score these instead, of any tool: a CSV for whole images; for boxes COCO results; or our predictions.jsonl."
+    "Score these instead, of any tool: a CSV; for boxes COCO results, too; or our predictions.jsonl or its folder."
 )
 _WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
 Data = Annotated[str, typer.Option(help=_DATA_HELP)]
@@ -70,8 +71,6 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         data_format: DataFormat = None,
     ) -> None:
         """Train a model; writes a run folder with checkpoints and metrics."""
-        from vision_tasks import api
-
         given = {
             "weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
             "freeze": freeze, "freeze_epochs": freeze_epochs, "probe": probe or None, "class_weights": class_weights,
@@ -79,7 +78,10 @@ def _task_app(task: str, summary: str) -> typer.Typer:
             "data_format": data_format,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
+        _look_first(data, config=config, new_run=None if resume else out)
         chosen = _together(chosen, _settings(settings or []))
+        from vision_tasks import api
+
         api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
 
     @app.command()
@@ -95,6 +97,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         data_format: DataFormat = None,
     ) -> None:
         """Score a checkpoint, or stored predictions, on a split, in original pixels."""
+        _look_first(data)
         from vision_tasks import api
 
         metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
@@ -113,6 +116,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         ] = 0.25,
         max_detections: Annotated[int, typer.Option(help="Most boxes reported for an image.")] = 300,
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
+        tile: Annotated[
+            int | None, typer.Option(help="Side in pixels of the tiles in which larger images are predicted.")
+        ] = None,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
         restart: Annotated[
@@ -121,12 +127,13 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be read.")] = False,
     ) -> None:
         """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
+        _look_first(None, sources=source)
         from vision_tasks import api
 
         summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision, restart=restart)  # fmt: skip
-        if (strict and summary.failed) or not summary.predicted:
+                              precision=precision, restart=restart, tile=tile)  # fmt: skip
+        if strict and summary.failed:
             raise typer.Exit(1)
 
     return app
@@ -233,6 +240,25 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     return code
 
 
+def _look_first(
+    data: str | None, *, config: str | None = None, new_run: str | None = None, sources: Sequence[str] = ()
+) -> None:
+    """What a look at the disk tells, told at once and not after seconds of imports. Raises UserError."""
+    if data is not None and not Path(data).exists():
+        from vision_tasks.cards import dataset_names
+        from vision_tasks.download import data_path
+
+        if data not in dataset_names():
+            raise UserError(f"{data_path(data)}: no such file or folder; check --data")
+    if config is not None and not Path(config).exists():
+        raise UserError(f"cannot read the configuration {config}: no such file or folder")
+    if new_run is not None and Path(new_run, "config.toml").exists():
+        raise UserError(f"{new_run} already holds a run; continue it with --resume {new_run}, or give another --out")
+    for source in sources:
+        if not has_magic(source) and not Path(source).exists():
+            raise UserError(f"source {source} does not exist")
+
+
 def _settings(texts: list[str]) -> dict[str, Any]:
     """What `--set` says; settings that have an option of their own are asked to use it."""
     from vision_tasks.config import parse_setting
@@ -259,11 +285,16 @@ def _complain(message: str) -> int:
 
 def _print_scores(metrics: dict[str, Any]) -> None:
     """Every score of the whole, with its interval where it has one."""
+    outside = []
     for name, value in metrics.items():
         if isinstance(value, float):
             low, high = metrics.get(f"{name}_ci", (None, None))
             print(f"{name:16} {value:.4f}" + ("" if low is None else f"  [{low:.4f}, {high:.4f}]"))
+            outside += [name] if low is not None and (value < low or value > high) else []
     print(f"{'images':16} {metrics['images']}")
+    if outside:
+        print(f"{', '.join(outside)}: outside of its interval, which is meant so: few images give a score that is too "
+              "high on average, and the interval is corrected for that", file=sys.stderr)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -69,8 +69,10 @@ def dataset(**changes: object) -> dict:
         (lines(("test/a.jpg", [FOUND]), ("test/b.jpg", [])), "p.jsonl"),
         ("\n" + lines(("a.jpg", [FOUND])) + "\n", "p.jsonl"),
         (lines(("/photos/test/a.jpg", [FOUND])), "p.jsonl"),
+        ("path,label,score,x1,y1,x2,y2\ntest/a.jpg,bee,0.05,1,2,31.5,42\n", "p.csv"),
+        ("y2;y1;x2;x1;Score;Label;Path;more\r\n42;2;31.5;1;0.05;bee;a.jpg;?\r\n", "p.CSV"),
     ],
-    ids=["results", "data set", "lines", "end of a path", "more of a path"],
+    ids=["results", "data set", "lines", "end of a path", "more of a path", "CSV", "CSV of another tool"],
 )
 def test_every_form_gives_the_same_boxes(tmp_path: Path, content: object, name: str) -> None:
     first, second = read(tmp_path, content, name).predictions
@@ -166,6 +168,37 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: object, said: str) -> N
 def test_what_is_wrong_in_lines_is_named(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read(tmp_path, content, "p.jsonl")
+
+
+HEADER = "path,label,score,x1,y1,x2,y2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("path,label,score\na.jpg,bee,1\n", "has no column x1, y1, x2, y2; needed are path, label, score, x1"),
+        (HEADER + "a.jpg,bee,0.5,1,2,3,4\na.jpg,wasp,0.5,1,2,3,4\n", "line 3: unknown label 'wasp'"),
+        (HEADER + "a.jpg,bee,0.5,1,2,x,4\n", "line 2: box .* is not four numbers and one"),
+        (HEADER + "a.jpg,bee,nan,1,2,3,4\n", "line 2: .* is not finite"),
+        (HEADER + "a.jpg,bee,0.5,9,2,3,4\n", "line 2: .* ends before it begins; a box is x1, y1, x2, y2"),
+        (HEADER + "a.jpg,bee,0.5,1,2,3\n", "line 2: has 6 cells, but the header has 7 columns"),
+        (HEADER + "c.jpg,bee,0.5,1,2,3,4\n", "none of its 1 predictions is for the 2 images that are scored"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, content, "p.csv")
+
+
+def test_a_table_without_rows_says_that_nothing_was_found(tmp_path: Path) -> None:
+    assert read(tmp_path, HEADER, "p.csv").remarks == ["p.csv: no predictions for 2 of 2 images"]
+
+
+def test_a_folder_stands_for_the_lines_in_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder without predictions\.jsonl; give one that predict wrote"):
+        read_stored_boxes(tmp_path, DATA, TEST)
+    (tmp_path / "predictions.jsonl").write_text(lines(("a.jpg", [FOUND])))
+    assert [boxes.label.shape[1] for boxes in read_stored_boxes(tmp_path, DATA, TEST).predictions] == [1, 0]
 
 
 def test_a_name_that_several_images_may_have_is_an_error(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_pycocotools_scores_the_results_as_perfect(tmp_path):
             assert scores.stats[0] == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.coco.json", "results.json"])
+@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.csv", "predictions.coco.json", "results.json", "."])
 def test_evaluate_reads_them_back(name, tmp_path):
     run(tmp_path, conf=0.0)
     samples = tuple(Sample(image, Path(image), None) for image in NAMES)
@@ -325,6 +325,22 @@ def test_images_do_not_write_over_one_another(tmp_path):
         assert float(width) == pytest.approx(number / 10)
         assert (tmp_path / "out" / "drawings" / f"{name}.png").exists()
     assert len(list((tmp_path / "out" / "labels").rglob("*.txt"))) == len(names)
+
+
+def test_the_lines_are_utf_8_whatever_files_are_called(tmp_path):
+    """A byte that is no text comes back as the name by which Python opens the file; other names stay readable."""
+    names = [os.fsdecode(b"\xff.jpg"), "\u00e9.jpg"]
+    assert run(tmp_path, SCRIPT[:2], names) == Summary(2, 0, 0)
+    assert os.path.exists(os.fsencode(tmp_path / "photos") + b"/\xff.jpg")  # noqa: PTH110
+    text = (tmp_path / "out" / "predictions.jsonl").read_bytes().decode("utf-8")
+    assert "\u00e9.jpg" in text
+    assert "\\udcff.jpg" in text
+    samples = tuple(Sample(name, Path(name), None) for name in names)
+    data = Dataset(tmp_path, "made up", CLASSES, {"all": samples})
+    for name in ("predictions.jsonl", "predictions.csv", "results.json"):
+        found = read_stored_boxes(tmp_path / "out" / name, data, samples).predictions
+        by_order = [len(boxes.label[0]) for boxes in found]
+        assert by_order == [0, 2], "sorted, the accent comes first"
 
 
 def test_names_that_are_no_text_or_need_quotes(tmp_path):

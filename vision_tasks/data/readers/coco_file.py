@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.errors import UserError
 from vision_tasks.types import Size
 
@@ -57,25 +58,28 @@ class CocoFile:
 
 
 def read_coco(path: Path) -> CocoFile:
-    """Raises UserError, which names the file and the entry, for what is no COCO and for ids that repeat."""
+    """Raises UserError, which names the file and the entries, for what is no COCO and for ids that repeat."""
     lists = _lists(path)
-    categories = _by_id(path, "category", (_category(path, row) for row in lists["categories"]))
+    for key, remedy in (("categories", "name the classes there"), ("images", "list the images there")):
+        if not lists[key]:
+            raise UserError(f"{path}: '{key}' is empty; {remedy}")
+    categories = _categories(path, lists["categories"])
+    mistakes = Mistakes()
+    images = _by_id(path, "image", _image, lists["images"], mistakes)
+    annotations = _annotations(path, lists["annotations"], categories, mistakes)
+    mistakes.check()
+    return CocoFile(path, images, categories, annotations)
+
+
+def _categories(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[int, CocoCategory]:
+    mistakes = Mistakes()
+    categories = _by_id(path, "category", _category, rows, mistakes)
     names: dict[str, int] = {}
     for each in categories.values():
         if (other := names.setdefault(each.name, each.id)) != each.id:
-            raise UserError(f"{path}: the categories {other} and {each.id} are both called '{each.name}'; rename one")
-    if not names:
-        raise UserError(f"{path}: 'categories' is empty; name the classes there")
-    images = _by_id(path, "image", (_image(path, row) for row in lists["images"]))
-    if not images:
-        raise UserError(f"{path}: 'images' is empty; list the images there")
-    annotations = _annotations(path, lists["annotations"])
-    for found in annotations:
-        if found.category not in categories:
-            raise UserError(
-                f"{path}: {found.at} is of the category {found.category}, which 'categories' doesn't list; add it there"
-            )
-    return CocoFile(path, images, categories, annotations)
+            mistakes.add(f"{path}: the categories {other} and {each.id} are both called '{each.name}'; rename one")
+    mistakes.check()
+    return categories
 
 
 def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -108,12 +112,22 @@ def _without_outline(row: dict[str, Any]) -> dict[str, Any]:
 _Entry = TypeVar("_Entry", CocoImage, CocoCategory)
 
 
-def _by_id(path: Path, what: str, entries: Iterable[_Entry]) -> dict[int, _Entry]:
+def _by_id(
+    path: Path,
+    what: str,
+    read: Callable[[Path, Mapping[str, Any]], _Entry],
+    rows: Iterable[Mapping[str, Any]],
+    mistakes: Mistakes,
+) -> dict[int, _Entry]:
     found: dict[int, _Entry] = {}
-    for entry in entries:
-        if entry.id in found:
-            raise UserError(f"{path}: the {what} id {entry.id} is there twice; give each {what} its own")
-        found[entry.id] = entry
+    for row in rows:
+        try:
+            entry = read(path, row)
+        except UserError as error:
+            mistakes.add(error)
+            continue
+        if found.setdefault(entry.id, entry) is not entry:
+            mistakes.add(f"{path}: the {what} id {entry.id} is there twice; give each {what} its own")
     return found
 
 
@@ -130,17 +144,28 @@ def _category(path: Path, row: Mapping[str, Any]) -> CocoCategory:
     return CocoCategory(number, composed(_name(path, f"category {number}", row, "name")), str(row.get("supercategory")))
 
 
-def _annotations(path: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[CocoAnnotation, ...]:
+def _annotations(
+    path: Path, rows: Iterable[Mapping[str, Any]], categories: Mapping[int, CocoCategory], mistakes: Mistakes
+) -> tuple[CocoAnnotation, ...]:
     found, seen = [], set()
     for position, row in enumerate(rows):
         at = f"annotation {row['id']}" if "id" in row else f"annotation number {position + 1}"
         if at in seen:
-            raise UserError(f"{path}: the id of {at} is there twice; give each annotation its own")
+            mistakes.add(f"{path}: the id of {at} is there twice; give each annotation its own")
         seen.add(at)
-        image, category = _whole(path, at, row, "image_id"), _whole(path, at, row, "category_id")
-        crowd = _truth_value(path, at, row, "iscrowd")
-        found.append(CocoAnnotation(at, image, category, _four(row.get("bbox")), crowd, _area(row.get("area"))))
+        try:
+            found.append(_annotation(path, at, row, categories))
+        except UserError as error:
+            mistakes.add(error)
     return tuple(found)
+
+
+def _annotation(path: Path, at: str, row: Mapping[str, Any], categories: Mapping[int, CocoCategory]) -> CocoAnnotation:
+    image, category = _whole(path, at, row, "image_id"), _whole(path, at, row, "category_id")
+    crowd = _truth_value(path, at, row, "iscrowd")
+    if category not in categories:
+        raise UserError(f"{path}: {at} is of the category {category}, which 'categories' doesn't list; add it there")
+    return CocoAnnotation(at, image, category, _four(row.get("bbox")), crowd, _area(row.get("area")))
 
 
 def _whole(path: Path, at: str, row: Mapping[str, Any], key: str) -> int:

@@ -35,6 +35,7 @@ from vision_tasks.data.folders import files, in_order, is_image, split_folders, 
 from vision_tasks.data.readers.checked_boxes import BoxList, pixel_truth, size_of
 from vision_tasks.data.readers.coco_file import CocoAnnotation, CocoCategory, CocoFile, CocoImage, read_coco
 from vision_tasks.data.readers.listed_images import ImageFolder
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample
 
@@ -70,7 +71,7 @@ def _recognises(path: Path) -> bool:
 def _read(path: Path) -> Dataset[Boxes]:
     bare = path.is_file()
     root, sources = _beside(path) if bare else (path, _sources(path))
-    read = {source: read_coco(source.path) for source in sources}
+    read = _read_files(sources)
     categories, flaws = _classes(list(read.values()))
     label = {category.id: i for i, category in enumerate(categories)}
     folder = ImageFolder(root)
@@ -92,6 +93,17 @@ def _read(path: Path) -> Dataset[Boxes]:
         image_ids={id: number for part in reversed(parts.values()) for id, number in part.numbers.items()},
         negatives=frozenset().union(*(part.negatives for part in parts.values())),
     )
+
+
+def _read_files(sources: Iterable[_Source]) -> dict[_Source, CocoFile]:
+    read, mistakes = {}, Mistakes()
+    for source in sources:
+        try:
+            read[source] = read_coco(source.path)
+        except UserError as error:
+            mistakes.add(error)
+    mistakes.check()
+    return read
 
 
 def _sources(root: Path) -> list[_Source]:
@@ -206,17 +218,20 @@ def _image_ids(source: _Source, file: CocoFile, folder: ImageFolder, bare: bool,
     missing: list[CocoImage] = []
     owner: dict[str, int] = {}
     below = [place for place in source.below if (folder.root / place).is_dir()]
+    mistakes = Mistakes()
     for image in sorted(file.images.values()):
         try:
             found = folder.find(image.name, below)
         except UserError as error:
-            raise UserError(f"{file.path}: file_name of image {image.id}: {error}") from None
+            mistakes.add(f"{file.path}: file_name of image {image.id}: {error}")
+            continue
         if found is None:
             missing.append(image)
         if found or bare:
             kept[image.id] = found or PureWindowsPath(image.name).as_posix()
             if (other := owner.setdefault(kept[image.id], image.id)) != image.id:
-                raise UserError(f"{file.path}: the images {other} and {image.id} are both {image.name}; join them")
+                mistakes.add(f"{file.path}: the images {other} and {image.id} are both {image.name}; join them")
+    mistakes.check()
     flaws += _missing(source, file, missing, bare)
     return kept
 

@@ -32,6 +32,7 @@ from vision_tasks.data.folders import files, files_below, in_order, is_image, sp
 from vision_tasks.data.readers.class_names import require_classes, require_images, whole_image_truth
 from vision_tasks.data.readers.label_table import LABEL_COLUMNS, PATH_COLUMNS, LabelTable, Row, parse
 from vision_tasks.data.readers.listed_images import ImageFolder
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.data.readers.table import EXTENSIONS, read_table
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Labels, Sample
@@ -86,27 +87,41 @@ def _lists_labels(path: Path) -> bool:
 
 
 def _read(root: Path) -> Dataset[Labels]:
-    tables = [parse(read_table(path), split) for split, path in _table_files(root).items()]
+    tables = _read_tables(root)
     rows = [row for table in tables for row in table.rows]
-    _check_labels(tables, rows)
+    folder, mistakes = tables[0].table.path.parent, Mistakes()
+    _check_labels(tables, rows, mistakes)
+    found, doubles = _without_doubles(root, _find_images(folder, tables, mistakes), mistakes)
+    mistakes.check()
     classes = tuple(sorted({name for table in tables for name in table.classes}))
     _check_classes(root, classes, rows)
     exclusive = not any(table.by_column for table in tables) and all(len(row.labels) == 1 for row in rows)
-    folder = tables[0].table.path.parent
-    found, doubles = _without_doubles(root, _find_images(folder, tables))
     flaws = [flaw for table in tables for flaw in table.flaws]
     flaws += [*_suspicions(root, tables, rows), *doubles, *_unlisted(root, folder, found)]
     return Dataset(root, READER.format, classes, _samples(folder, found, classes, exclusive), tuple(flaws), exclusive)
 
 
-def _check_labels(tables: Iterable[LabelTable], rows: Iterable[Row]) -> None:
+def _read_tables(root: Path) -> list[LabelTable]:
+    tables, mistakes = [], Mistakes()
+    for split, path in _table_files(root).items():
+        try:
+            tables.append(parse(read_table(path), split))
+        except UserError as error:
+            mistakes.add(error)
+    mistakes.check()
+    return tables
+
+
+def _check_labels(tables: Iterable[LabelTable], rows: Iterable[Row], mistakes: Mistakes) -> None:
     """A forgotten label would make images of several classes of all the others."""
-    empty = next((row for row in rows if not row.labels), None)
-    if empty and not any(table.several for table in tables):
-        raise UserError(
-            f"{empty.at}: has no label; fill it in or remove the row (where images may have several classes or "
-            "none, a | alone stands for none)"
-        )
+    if any(table.several for table in tables):
+        return
+    for row in rows:
+        if not row.labels:
+            mistakes.add(
+                f"{row.at}: has no label; fill it in or remove the row (where images may have several classes or "
+                "none, a | alone stands for none)"
+            )
 
 
 def _check_classes(root: Path, classes: tuple[str, ...], rows: Sequence[Row]) -> None:
@@ -116,7 +131,7 @@ def _check_classes(root: Path, classes: tuple[str, ...], rows: Sequence[Row]) ->
         require_images(root, classes, seen)
 
 
-def _find_images(folder: Path, tables: Sequence[LabelTable]) -> list[tuple[str, Row]]:
+def _find_images(folder: Path, tables: Sequence[LabelTable], mistakes: Mistakes) -> list[tuple[str, Row]]:
     """Each row's image, relative to `folder`."""
     images = ImageFolder(folder)
     found: list[tuple[str, Row]] = []
@@ -127,19 +142,20 @@ def _find_images(folder: Path, tables: Sequence[LabelTable]) -> list[tuple[str, 
             try:
                 image = images.find(row.path, below)
             except UserError as error:
-                raise UserError(f"{row.at}: {error}") from error
+                mistakes.add(f"{row.at}: {error}")
+                continue
             missing += [row] if image is None else []
             found += [] if image is None else [(image, row)]
     if missing:
         listed = some(f"{row.path} ({row.at})" for row in missing)
-        raise UserError(
+        mistakes.add(
             f"{folder}: {len(missing)} of the {len(found) + len(missing)} images listed don't exist: {listed}; add the "
             "files or remove the rows"
         )
     return found
 
 
-def _without_doubles(root: Path, listed: Iterable[tuple[str, Row]]) -> tuple[Found, list[Flaw]]:
+def _without_doubles(root: Path, listed: Iterable[tuple[str, Row]], mistakes: Mistakes) -> tuple[Found, list[Flaw]]:
     """Each image once in its split, and what was told twice."""
     first: dict[str, Row] = {}
     found: dict[tuple[str, str], Row] = {}
@@ -147,7 +163,7 @@ def _without_doubles(root: Path, listed: Iterable[tuple[str, Row]]) -> tuple[Fou
     for image, row in listed:
         other = first.setdefault(image, row)
         if other.labels != row.labels:
-            raise UserError(
+            mistakes.add(
                 f"{row.at}: {image} has the labels {_joined(row)}, but {_joined(other)} in {other.at}; keep one row, "
                 "several labels joined by |"
             )

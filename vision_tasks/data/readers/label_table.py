@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import split_name
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.data.readers.table import Table
 from vision_tasks.errors import UserError, some
 
@@ -47,30 +48,33 @@ class LabelTable:
 def parse(table: Table, split: str) -> LabelTable:
     """Read `table`, whose rows belong to `split`; if that is "all", a column called split may say more.
 
-    Raises UserError, which names the file and the line or the columns there are.
+    Raises UserError, which names the file and the lines or the columns there are.
     """
     path = table.find(PATH_COLUMNS)
     if path is None:
         raise UserError(f"{table.path}: has no column 'path' for the images; its columns are {_quoted(table)}")
     label = table.find(LABEL_COLUMNS)
     columns = _class_columns(table, path) if label is None else {}
-    rows = []
-    for (line, cells), part in zip(table.rows, _splits(table, split), strict=True):
-        labels = _from_columns(table, line, cells, columns) if label is None else _from_cell(cells[label])
-        rows.append(Row(table.at(line), _required(table, line, "path", cells[path]), labels, part))
+    split_column = table.find(("split",)) if split == "all" else None
+    rows, mistakes = [], Mistakes()
+    for line, cells in table.rows:
+        try:
+            part = split if split_column is None else _split(table, line, cells[split_column])
+            labels = _from_columns(table, line, cells, columns) if label is None else _from_cell(cells[label])
+            rows.append(Row(table.at(line), _required(table, line, "path", cells[path]), labels, part))
+        except UserError as error:
+            mistakes.add(error)
+    mistakes.check()
     if label is None:
         return LabelTable(table, tuple(rows), frozenset(columns), True, True, _unread(table, path, columns))
     several = any(_SEPARATOR in cells[label] for _, cells in table.rows)
     return LabelTable(table, tuple(rows), frozenset(name for row in rows for name in row.labels), False, several)
 
 
-def _splits(table: Table, split: str) -> list[str]:
-    """The split of each row."""
-    column = table.find(("split",)) if split == "all" else None
-    if column is None:
-        return [split] * len(table.rows)
-    named = [_required(table, line, "split", cells[column]) for line, cells in table.rows]
-    return [split_name(name) or name for name in named]
+def _split(table: Table, line: int, cell: str) -> str:
+    """The split that a row names."""
+    name = _required(table, line, "split", cell)
+    return split_name(name) or name
 
 
 def _required(table: Table, line: int, what: str, cell: str) -> str:

@@ -7,7 +7,8 @@
 - `difficult` objects stay ordinary boxes. VOC's own scoring leaves them out, COCO's knows no such thing: a COCO crowd
   may be matched many times and by parts, which is right for a group and wrong for one object. Their number is a flaw.
 - An annotation for another size than its image's makes that image one that can't be read: its boxes can't be trusted.
-- An annotation without objects declares that there is nothing to see. A missing one is an error.
+- An annotation without objects declares that there is nothing to see. A missing one is an error. Those that can't be
+  read are told together.
 - `trainval` is the union of train and val, so it is a split only where neither of them exists. Lists of one class
   (`dog_train.txt`) are no splits. Without lists all images are one split, "all".
 - Every annotation is read when the data set is opened (about 0.4 ms a file): classes and flaws are known only then.
@@ -26,6 +27,7 @@ from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, images_by_stem, in_order, split_name
 from vision_tasks.data.readers.checked_boxes import BoxList, CheckedBoxes, Edges, pixel_truth, size_of
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample, Size
 
@@ -54,20 +56,27 @@ def _read(root: Path) -> Dataset[Boxes]:
     images = images_by_stem(root / "JPEGImages")
     annotations = {Path(name).stem: name for name in files(root / "Annotations") if name.lower().endswith(".xml")}
     lists, flaws = _splits(root, images, annotations)
-    parsed = {name: _parse(root / "Annotations" / annotations[name]) for name in _union(lists.values())}
+    mistakes = Mistakes()
+    parsed = _parse_all({name: root / "Annotations" / annotations[name] for name in _union(lists.values())}, mistakes)
     classes = tuple(sorted({item.name for annotation in parsed.values() for item in annotation.objects}))
     if not classes:
+        mistakes.check()
         raise UserError(f"{root / 'Annotations'}: no annotation holds an object; there is nothing to learn or score")
     samples: dict[str, Sample[Boxes]] = {}
     negatives = set()
     for name, annotation in parsed.items():
         path = root / "JPEGImages" / images[name]
-        boxes, found = _boxes(annotation, path, classes)
+        try:
+            boxes, found = _boxes(annotation, path, classes)
+        except UserError as error:
+            mistakes.add(error)
+            continue
         flaws += found
         truth = partial(pixel_truth, boxes, str(annotation.path), annotation.size)
         samples[name] = Sample(f"JPEGImages/{images[name]}", path, truth)
         if not len(boxes.label):
             negatives.add(samples[name].id)
+    mistakes.check()
     difficult = sum(item.difficult for annotation in parsed.values() for item in annotation.objects)
     if difficult:
         flaws.append(Flaw(root, f"{difficult} objects are marked difficult: kept as ordinary boxes"))
@@ -151,6 +160,17 @@ class _WithoutDoctype(ET.TreeBuilder):
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ET.ParseError("it has a DOCTYPE, which annotations don't need and which isn't safe to read")
+
+
+def _parse_all(paths: Mapping[str, Path], mistakes: Mistakes) -> dict[str, _Annotation]:
+    """The annotations that can be read, by name."""
+    parsed = {}
+    for name, path in paths.items():
+        try:
+            parsed[name] = _parse(path)
+        except UserError as error:
+            mistakes.add(error)
+    return parsed
 
 
 def _parse(path: Path) -> _Annotation:

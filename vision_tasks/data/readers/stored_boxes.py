@@ -5,8 +5,9 @@
   `predictions.coco.json` that lists all of their ids, as `predict` writes both, the ids are those of that file.
 - A COCO data set: `{"images", "annotations", "categories"}`, its annotations with a `score`. Its ids are its own:
   images are found by `file_name`, classes by name.
-- `predictions.jsonl`, as `predict` writes it: a line `{"image", "predictions": [{"label", "score", "box": [x1, y1, x2,
-  y2]}]}` for each image; empty lines are passed over.
+- `predictions.jsonl`, as `predict` writes it, or the folder that holds it: a line `{"image", "predictions": [{"label",
+  "score", "box": [x1, y1, x2, y2]}]}` for each image; empty lines are passed over.
+- A CSV, as `predict` writes it: a row of `path,label,score,x1,y1,x2,y2` for each box.
 
 Boxes are in pixels of the original image. A score is any number, higher is surer. A name in the file is that of the
 image whose id it equals, ends with, or is the end of, folder by folder; of several, the only one that is scored. An
@@ -27,12 +28,15 @@ import torch
 
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.class_names import composed
-from vision_tasks.data.readers.table import read_text
+from vision_tasks.data.readers.table import EXTENSIONS, read_table, read_text
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Boxes, Sample
 
 _RESULTS = '[{"image_id": 1, "category_id": 1, "bbox": [x, y, width, height], "score": 0.9}, ...]'
 _LINE = '{"image": "1.jpg", "predictions": [{"label": "cat", "score": 0.9, "box": [x1, y1, x2, y2]}]}'
+_COLUMNS = ("path", "label", "score", "x1", "y1", "x2", "y2")
+_LINES = "predictions.jsonl"  # what `predict` always writes
+_UNDECODABLE = "surrogateescape"  # names of files need not be text
 NAMED = "predictions.coco.json"  # the data set that `predict` writes beside its results
 _CUT = 0.1  # a least score from which on it looks like a threshold
 
@@ -71,6 +75,7 @@ def read_stored_boxes(path: Path, dataset: Dataset[Boxes], samples: Sequence[Sam
     Raises UserError, naming file and row, for what the module's description does not allow, and where no prediction is
     for any of `samples`.
     """
+    path = _file(path)
     asked = [sample.id for sample in samples]
     names = _Names(asked, (sample.id for split in dataset.splits.values() for sample in split))
     content = _read(path, dataset, names)
@@ -93,9 +98,18 @@ def read_stored_boxes(path: Path, dataset: Dataset[Boxes], samples: Sequence[Sam
     )
 
 
+def _file(path: Path) -> Path:
+    """The file that is meant: of a folder the lines that `predict` wrote into it."""
+    if path.is_dir() and not (path / _LINES).is_file():
+        raise UserError(f"{path}: is a folder without {_LINES}; give one that predict wrote, or a file of predictions")
+    return path / _LINES if path.is_dir() else path
+
+
 def _read(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
     if path.suffix.lower() == ".jsonl":
         return _from_lines(path, dataset, names)
+    if path.suffix.lower() in EXTENSIONS:
+        return _from_table(path, dataset, names)
     try:
         found = json.loads(read_text(path))
     except ValueError as error:
@@ -166,8 +180,7 @@ def _from_lines(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
     rows: list[_Row] = []
     images: dict[Any, str | None] = {}
     taken: dict[str, str] = {}
-    numbers = {composed(name): i for i, name in enumerate(dataset.classes)}
-    for at, line in enumerate(read_text(path, "surrogateescape").split("\n"), 1):
+    for at, line in enumerate(read_text(path, _UNDECODABLE).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {at}"
@@ -181,10 +194,31 @@ def _from_lines(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
         if image is not None and (other := taken.setdefault(image, where)) != where:
             raise UserError(f"{where}: {name} stands in {other} already; keep one of the lines")
         rows += own
+    return _Content(rows, images, _label_numbers(path, rows, dataset.classes), True, "line")
+
+
+def _from_table(path: Path, dataset: Dataset[Boxes], names: _Names) -> _Content:
+    table = read_table(path, _UNDECODABLE, may_be_empty=True)
+    if missing := [name for name in _COLUMNS if table.find([name]) is None]:
+        raise UserError(f"{path}: has no column {some(missing, 7)}; needed are {', '.join(_COLUMNS)}")
+    places = [table.find([name]) or 0 for name in _COLUMNS]
+    rows: list[_Row] = []
+    images: dict[Any, str | None] = {}
+    for line, cells in table.rows:
+        name, label, score, *box = (cells[place] for place in places)
+        if name not in images:
+            images[name] = names.find(name, table.at(line))
+        rows.append(_Row(line, name, composed(label), box, score))
+    return _Content(rows, images, _label_numbers(path, rows, dataset.classes), True, "line")
+
+
+def _label_numbers(path: Path, rows: Iterable[_Row], classes: Sequence[str]) -> dict[str, int]:
+    """The classes by the names that lines give them. Raises UserError for a line with another name."""
+    numbers = {composed(name): i for i, name in enumerate(classes)}
     for row in rows:
         if row.label not in numbers:
-            raise UserError(f"{path}, line {row.at}: {unknown_name('label', row.label, dataset.classes)}")
-    return _Content(rows, images, numbers, True, "line")
+            raise UserError(f"{path}, line {row.at}: {unknown_name('label', row.label, classes)}")
+    return numbers
 
 
 def _row(path: Path, at: int, each: Any) -> _Row:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.errors import UserError
 
 EXTENSIONS = frozenset({".csv", ".tsv"})
@@ -32,10 +33,11 @@ class Table:
         return f"{self.path}, line {line}"
 
 
-def read_table(path: Path, undecodable: str = "strict") -> Table:
+def read_table(path: Path, undecodable: str = "strict", may_be_empty: bool = False) -> Table:
     """Read `path`; `undecodable` is what becomes of bytes that are not UTF-8, an error handler's name.
 
-    Raises UserError, which names the file and the line, for what is no table with a header and rows.
+    Raises UserError, which names the file and the lines, for what is no table with a header and rows; that there are no
+    rows may be allowed.
     """
     text = read_text(path, undecodable)
     if not text.strip():
@@ -46,15 +48,17 @@ def read_table(path: Path, undecodable: str = "strict") -> Table:
         found = [(lines.line_num, tuple(cell.strip() for cell in cells)) for cells in lines if any(cells)]
     except csv.Error as error:
         raise UserError(f"{path}, line {lines.line_num}: can't be read as CSV: {error}") from error
-    if len(found) < 2:
+    if len(found) < 2 and not may_be_empty:
         raise UserError(f"{path}: has no rows below its header; a row like photos/1.jpg,cat belongs to each image")
     table = Table(path, found[0][1], tuple(found[1:]))
+    mistakes = Mistakes()
     for line, cells in table.rows:
         if len(cells) != len(table.columns):
-            raise UserError(
+            mistakes.add(
                 f"{table.at(line)}: has {len(cells)} cells, but the header has {len(table.columns)} columns; mend the "
                 "row, or put quotes around a cell that has the delimiter in it"
             )
+    mistakes.check()
     return table
 
 

@@ -13,8 +13,8 @@ The labels of `images/1.jpg` are in `labels/1.txt`, those of an image that is in
 - An empty label file declares that there is nothing to see. An image without one is taken to show nothing too, and the
   number of them is a flaw; a split all of whose images have none is an error.
 - A row of more numbers is a polygon, of which the bounding box is taken; their number is told as a flaw.
-- A class that has no name is an error, and so is a row that isn't understood. Boxes are checked as in every format
-  (`checked_boxes`), in shares: no image is opened before its truth is asked for.
+- A class that has no name is an error, and so is a row that isn't understood; all of them are told together. Boxes are
+  checked as in every format (`checked_boxes`), in shares: no image is opened before its truth is asked for.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from vision_tasks.data.dataset import Dataset, Reader, in_several_splits
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files
 from vision_tasks.data.readers.checked_boxes import BoxList, Edges, share_truth
+from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.data.readers.yolo_layout import YoloLayout, find_layout, is_yolo, label_path
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Boxes, Sample
 
 _NO_LABELS = "classes.txt"  # a list of names among the label files, as labelling tools leave it
 _ENDLESS = (math.nan,) * 4
+_FORM = "a row is 'class cx cy w h', or a class and the points of a polygon"
 
 
 class _Row(NamedTuple):
@@ -51,11 +53,15 @@ Rows = Mapping[str, list[_Row] | None]  # by image; None where it has no label f
 
 def _read(path: Path) -> Dataset[Boxes]:
     layout = find_layout(path)
-    rows = _all_rows(layout)
-    flaws = [*layout.flaws, *_oddities(layout, rows)]
+    mistakes = Mistakes()
+    rows = _all_rows(layout, mistakes)
+    flaws = [*layout.flaws, *_oddities(layout, rows, mistakes)]
+    if not layout.names:
+        mistakes.check()  # the rows then say which classes there are
     names = layout.names or _invented(layout, rows, flaws)
     label = {number: i for i, number in enumerate(names)}
-    boxes = {image: _boxes(layout, image, found or (), names, label, flaws) for image, found in rows.items()}
+    boxes = {image: _boxes(layout, image, found or (), names, label, flaws, mistakes) for image, found in rows.items()}
+    mistakes.check()
     samples = {
         image: Sample(image, layout.root / image, partial(share_truth, found.checked(), layout.root / image))
         for image, found in boxes.items()
@@ -72,31 +78,33 @@ def _read(path: Path) -> Dataset[Boxes]:
     )
 
 
-def _all_rows(layout: YoloLayout) -> dict[str, list[_Row] | None]:
+def _all_rows(layout: YoloLayout, mistakes: Mistakes) -> dict[str, list[_Row] | None]:
     owner: dict[str, str] = {}
+    rows: dict[str, list[_Row] | None] = {}
     for image in dict.fromkeys(image for images in layout.splits.values() for image in images):
         label = label_path(image)
         if (other := owner.setdefault(label, image)) != image:
-            raise UserError(f"{layout.root}: {other} and {image} have the same labels, {label}; rename one of them")
-    return {image: _rows(layout.root / label) for label, image in owner.items()}
+            mistakes.add(f"{layout.root}: {other} and {image} have the same labels, {label}; rename one of them")
+        rows[image] = _rows(layout.root / label, mistakes)
+    return rows
 
 
-def _rows(path: Path) -> list[_Row] | None:
-    """The lines of a label file, None without one. Raises UserError."""
+def _rows(path: Path, mistakes: Mistakes) -> list[_Row] | None:
+    """The lines of a label file that are understood, None without one."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: can't be read as labels: {error}") from error
+        mistakes.add(f"{path}: can't be read as labels: {error}")
+        return []
     found = []
     for line, content in enumerate(text.split("\n"), 1):
         if cells := content.split():
             try:
                 found.append(_row(line, [float(cell) for cell in cells]))
             except ValueError as error:
-                form = "a row is 'class cx cy w h', or a class and the points of a polygon"
-                raise UserError(f"{path}, line {line}: {error}; {form}") from None
+                mistakes.add(f"{path}, line {line}: {error}; {_FORM}")
     return found
 
 
@@ -114,15 +122,15 @@ def _row(line: int, values: Sequence[float]) -> _Row:
     return _Row(line, int(number), (min(x_s), min(y_s), max(x_s), max(y_s)) if finite else _ENDLESS, True)
 
 
-def _oddities(layout: YoloLayout, rows: Rows) -> list[Flaw]:
-    """What is odd about the files as a whole. Raises UserError for a split without labels."""
+def _oddities(layout: YoloLayout, rows: Rows, mistakes: Mistakes) -> list[Flaw]:
+    """What is odd about the files as a whole; a split without labels is a mistake."""
     flaws = []
     for split, images in layout.splits.items():
         without = [image for image in images if rows[image] is None]
         if without and len(without) == len(images):
             expected = label_path(without[0])
-            raise UserError(f"{layout.root}: no image of '{split}' has a label file, such as {expected}; add them")
-        if without:
+            mistakes.add(f"{layout.root}: no image of '{split}' has a label file, such as {expected}; add them")
+        elif without:
             said = f"{len(without)} of {len(images)} images of {split} have no label file: taken to show nothing"
             flaws.append(Flaw(layout.root, f"{said} ({some(without)})"))
     if polygons := sum(row.polygon for found in rows.values() for row in found or ()):
@@ -162,17 +170,18 @@ def _boxes(
     names: Mapping[int, str],
     label: Mapping[int, int],
     flaws: list[Flaw],
+    mistakes: Mistakes,
 ) -> BoxList:
-    """The boxes of one image; what was dropped or clipped is added to `flaws`."""
+    """The boxes of one image; what was dropped or clipped is added to `flaws`, classes without a name to `mistakes`."""
     boxes = BoxList.in_shares()
     path = layout.root / label_path(image)
     for row in rows:
         if row.number not in names:
-            raise UserError(
+            mistakes.add(
                 f"{path}, line {row.line}: class {row.number} has no name: {layout.named_in} names {len(names)}, "
                 f"{min(names)} to {max(names)}; mend one of them"
             )
-        if problem := boxes.add(row.edges, label[row.number]):
+        elif problem := boxes.add(row.edges, label[row.number]):
             flaws.append(Flaw(path, f"line {row.line}: {names[row.number]} box {problem}", of_truth=True))
     return boxes
 

@@ -29,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.channels import count_channels, grey_to_bytes, stored_channels
 from vision_tasks.data.geotiff import Tags, read_tags, read_values
+from vision_tasks.data.jpeg import plain_jpeg
 from vision_tasks.data.limits import most_pixels
 from vision_tasks.data.unreadable import DecodeError as DecodeError
 from vision_tasks.errors import UserError
@@ -167,6 +168,9 @@ def reduction_for(size: Size, detail: Size) -> int:
 def _read_header(data: bytes) -> _Header:
     if not data:
         raise DecodeError("the file is empty")
+    if plain := plain_jpeg(data):
+        _require_small(plain.size)
+        return _Header("JPEG", plain.mode, plain.size, 1, plain.body)
     stream = io.BytesIO(data)
     try:
         image = Image.open(stream)

@@ -1,6 +1,7 @@
 """One contract for every model: a class here per adapter, all tests inherited."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -423,9 +424,8 @@ class TestYolo26(YoloContract):
     name = "yolo26n"
 
 
-class TestUnet(ModelContract):
-    name = "unet:resnet18"
-    canvas = (49, 75)
+class SegmenterContract(ModelContract):
+    canvas = (65, 97)
 
     def truth(self) -> Masks:
         index = torch.randint(0, 3, (2, *self.canvas), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
@@ -452,4 +452,101 @@ class TestUnet(ModelContract):
 
     def test_wholly_ignored_is_zero(self, model: TaskModel[Any]) -> None:
         losses = model.train()(self.images(), self.empty()[0])
-        assert {name: loss.item() for name, loss in losses.items()} == {"cross_entropy": 0.0, "dice": 0.0}
+        assert losses
+        assert {loss.item() for loss in losses.values()} == {0.0}
+
+    @pytest.mark.parametrize("loss", ["focal", "jaccard", "tversky", "lovasz", "cross_entropy+dice"])
+    def test_learns_by_a_loss(self, model: TaskModel[Any], loss: str) -> None:
+        model.learn_by(loss.split("+"), class_weight=torch.tensor([1.0, 2.0, 3.0]))
+        losses = model.train()(self.images(), self.truth())
+        assert {name.removesuffix("_aux") for name in losses} == set(loss.split("+"))
+        torch.stack(list(losses.values())).sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+class TestUnet(SegmenterContract):
+    name = "unet:resnet18"
+
+
+class TestUnetOfFiveChannels(SegmenterContract):
+    name = "unet:mobilenet_v2"
+    channels = 5
+
+
+class TestDeepLabV3Plus(SegmenterContract):
+    name = "deeplabv3plus:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestUnetPlusPlus(SegmenterContract):
+    name = "unetplusplus:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestMAnet(SegmenterContract):
+    name = "manet:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestLinknet(SegmenterContract):
+    name = "linknet:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestFPN(SegmenterContract):
+    name = "fpn:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestPSPNet(SegmenterContract):
+    name = "pspnet:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestPAN(SegmenterContract):
+    name = "pan:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestDeepLabV3(SegmenterContract):
+    name = "deeplabv3:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestUPerNet(SegmenterContract):
+    name = "upernet:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestSegformer(SegmenterContract):
+    name = "segformer:mobilenet_v2"
+
+
+@pytest.mark.slow
+class TestDPT(SegmenterContract):
+    name = "dpt:tu-test_vit"
+
+
+class TestOriginalUnet(SegmenterContract):
+    name = "unet_original"
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _narrow(cls) -> Iterator[None]:
+        """An eighth of its width: at full width each test takes seconds."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vision_tasks.models.unet.WIDTHS", (8, 16, 32, 64, 128))
+            yield
+
+
+class TestLRASPP(SegmenterContract):
+    name = "lraspp_mobilenet_v3_large"
+
+
+class TestTorchvisionDeepLab(SegmenterContract):
+    name = "deeplabv3_mobilenet_v3_large"
+
+
+@pytest.mark.slow
+class TestFCN(SegmenterContract):
+    name = "fcn_resnet50"

@@ -17,11 +17,10 @@ from vision_tasks.errors import UserError
 from vision_tasks.models.base import ModelInfo, TaskModel
 from vision_tasks.models.losses import Criterion
 from vision_tasks.models.modes import mode
+from vision_tasks.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from vision_tasks.models.widen import RGB, statistics
 from vision_tasks.types import Labels
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB in [0,1]
-IMAGENET_STD = (0.229, 0.224, 0.225)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 AUXILIARY_WEIGHT = 0.3  # Szegedy et al., Going deeper with convolutions, 2015
 TOO_SMALL = ("too small", "greater than actual input size")  # what torch says of a canvas that a layer can't take

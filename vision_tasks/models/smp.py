@@ -1,78 +1,80 @@
-"""Segmentation networks of segmentation_models_pytorch (MIT): a decoder on any of its encoders."""
+"""Segmentation networks of segmentation_models_pytorch (MIT): any of its decoders on any of its encoders.
+
+Encoders are SMP's own, or as `tu-NAME` those of timm. SMP keeps each encoder's own statistics on a server and not in
+the package. An untrained encoder needs none of its own; weights that were trained with others bring them along,
+because they are buffers of the checkpoint.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vision_tasks.errors import unknown_name
-from vision_tasks.models.base import ModelInfo, TaskModel
-from vision_tasks.models.modes import mode
-from vision_tasks.models.widen import statistics
-from vision_tasks.types import IGNORE, Masks
+from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.models.base import ModelInfo
+from vision_tasks.models.batch_norm import allow_single_values
+from vision_tasks.models.segmenter import Segmenter
 
-# SMP keeps each encoder's own statistics on a server and not in the package. An untrained encoder needs none of its
-# own; weights that were trained with others bring them along, because these two are buffers of the checkpoint.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+TIMM_PREFIX = "tu-"
+SMALLEST = {"pan": 128}  # its pyramid halves the encoder's map, 1/16 of the canvas, three times
+HALVED = {"dpt": 2}  # its decoder halves the encoder's map once
+OPTIONS: dict[str, dict[str, Any]] = {"dpt": {"dynamic_img_size": True}}
 
 
-class SmpSegmenter(TaskModel[Masks]):
-    """An SMP network for canvases of any size.
-
-    Losses: `cross_entropy`, the mean over all pixels that are not ignored, and `dice` (Milletari et al. 2016) over the
-    classes that the batch shows. Both take soft truth (`Masks.probability`) where there is one.
-    """
-
-    mean: Tensor  # float32 [1,C,1,1]
-    std: Tensor
+class SmpSegmenter(Segmenter):
+    """A network of SMP, without the parts of its encoder that its decoder never looks at."""
 
     def __init__(self, info: ModelInfo, arch: str, encoder: str) -> None:
-        super().__init__()
         known = smp.encoders.get_encoder_names()
-        if encoder not in known:
+        if encoder not in known and not encoder.startswith(TIMM_PREFIX):
             raise unknown_name("encoder", encoder, known)
-        self.info = info
-        self.net = smp.create_model(
-            arch, encoder, encoder_weights=None, in_channels=info.channels, classes=len(info.classes)
-        )
-        self.dice = smp.losses.DiceLoss("multilabel", from_logits=False)
-        self.register_buffer("mean", torch.tensor(statistics(MEAN, info.channels)).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(statistics(STD, info.channels)).view(1, -1, 1, 1))
-
-    def forward(self, images: Tensor, targets: Masks) -> dict[str, Tensor]:
-        """Losses over the pixels that are not ignored; zero, with gradients, where all are."""
-        logits = self._logits(images)
-        counted = (targets.index != IGNORE)[:, None]  # bool [B,1,H,W]
-        truth = targets.dense() * counted
-        cross_entropy = F.cross_entropy(logits, truth, reduction="sum") / counted.sum().clamp(min=1)
-        return {"cross_entropy": cross_entropy, "dice": self.dice(logits.softmax(dim=1) * counted, truth)}
-
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Masks:
-        """The likeliest class of every pixel, and the probabilities of all, float32 [B,K,H,W]."""
-        with mode(self.modules(), training=False):
-            probability = self._logits(images).softmax(dim=1)
-        classes = len(self.info.classes)
-        index = probability.argmax(dim=1).to(torch.uint8 if classes < IGNORE else torch.int16)
-        return Masks(index, classes, probability)
+        smallest = SMALLEST.get(arch, 1)
+        net = _built(info, arch, encoder, smallest)
+        allow_single_values(net)
+        super().__init__(info, net, multiple=net.encoder.output_stride * HALVED.get(arch, 1), smallest=smallest)
 
     @property
     def backbone(self) -> nn.Module:
-        """The encoder; SMP's ResNets have the names of torchvision's."""
-        encoder: nn.Module = self.net.encoder
-        return encoder
+        """The encoder. SMP's ResNets, VGGs and MobileNetV2 have the names of torchvision's, timm's those of timm."""
+        encoder = self.net.get_submodule("encoder")
+        model = getattr(encoder, "model", encoder)
+        return model if isinstance(model, nn.Module) else encoder
 
     @property
     def class_layers(self) -> dict[str, int]:
-        return {"net.segmentation_head.0": 1}
+        head = "net.segmentation_head."
+        layers = [name for name, part in self.named_modules() if isinstance(part, nn.Conv2d) and name.startswith(head)]
+        return {layers[-1]: 1}
 
-    def _logits(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        step = self.net.encoder.output_stride
-        normal = (images - self.mean) / self.std
-        padded = F.pad(normal, (0, -width % step, 0, -height % step))
-        logits: Tensor = self.net(padded)[..., :height, :width]
-        return logits.float()
+
+def _built(info: ModelInfo, arch: str, encoder: str, smallest: int) -> Any:
+    options = OPTIONS.get(arch, {})
+    shape = {"in_channels": info.channels, "classes": len(info.classes)}
+    try:
+        net = smp.create_model(arch, encoder, encoder_weights=None, **shape, **options)
+        side = max(2 * net.encoder.output_stride, smallest)
+        device = next(net.parameters()).device
+        _drop_unused(net, torch.zeros(1, info.channels, side, side, device=device))
+    except (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{arch} can't be built on the encoder '{encoder}' ({reason}); use another, as {arch}:resnet34"
+        ) from error
+    return net
+
+
+def _drop_unused(net: nn.Module, images: Tensor) -> None:
+    """Parts that the output doesn't depend on would neither learn nor be of use: PSPNet takes two of four stages."""
+    training, learning = net.training, [parameter for parameter in net.parameters() if parameter.requires_grad]
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(net.eval()(images).sum(), learning, allow_unused=True)
+    net.train(training)
+    idle = {parameter for parameter, gradient in zip(learning, gradients, strict=True) if gradient is None}
+    for parent in list(net.modules()):
+        for name, part in parent.named_children():
+            own = set(part.parameters())
+            if own and own <= idle:
+                setattr(parent, name, nn.Identity())

@@ -12,7 +12,8 @@ import torchvision
 from torch import nn
 
 from vision_tasks.models.base import ModelInfo
-from vision_tasks.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
+from vision_tasks.models.classifier import Classifier
+from vision_tasks.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from vision_tasks.models.widen import widen_first_convolution
 
 AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}

@@ -38,7 +38,7 @@ ADAPTERS = {
     "segmentation_models_pytorch": {"models/smp.py"},
     "timm": {"models/timm_classifiers.py", "models/timm_weights.py"},
     "albumentations": set(),
-    "hotcoco": {"metrics/coco.py"},
+    "hotcoco": {"metrics/coco.py", "data/readers/coco_outline.py"},
 }
 CUDA_FILES = {"device.py", "data/decode.py", "data/loader.py", "warp_triton.py"}
 

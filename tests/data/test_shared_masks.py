@@ -56,6 +56,7 @@ def test_nuclei(shared_data: Path) -> None:
     assert len({(row["height"], row["width"]) for row in rows}) == 6
 
 
+@pytest.mark.slow
 def test_nuclei_are_read_without_their_alpha(shared_data: Path) -> None:
     dataset = open_dataset(shared_data / "segment-nuclei-dsb2018", SEGMENT.readers)
     coloured = 0

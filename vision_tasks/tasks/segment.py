@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
-from vision_tasks.data.readers import ade20k, camvid, cityscapes, colour_masks, mask_pairs, pet_trimaps, voc_masks
+from vision_tasks.data.readers import (
+    ade20k,
+    camvid,
+    cityscapes,
+    coco_masks,
+    colour_masks,
+    mask_pairs,
+    pet_trimaps,
+    voc_masks,
+)
 from vision_tasks.data.readers.stored_masks import read_stored_masks
 from vision_tasks.metrics.segmentation import SegmentationMetric
 from vision_tasks.tasks.base import Output, Task
@@ -42,6 +51,7 @@ SEGMENT: Task[Masks] = Task(
         camvid.READER,
         mask_pairs.READER,
         colour_masks.READER,
+        coco_masks.READER,
     ),
     metric=SegmentationMetric,
     score="miou",

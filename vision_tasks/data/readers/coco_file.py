@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.coco_outline import Outline, read_outline
 from vision_tasks.data.readers.mistakes import Mistakes
 from vision_tasks.errors import UserError
 from vision_tasks.types import Size
@@ -45,6 +46,7 @@ class CocoAnnotation(NamedTuple):
     xywh: tuple[float, float, float, float] | None  # pixel edges; None for what is no four numbers
     crowd: bool
     area: float  # pixels, of the outline where there is one; nan where the file doesn't say
+    outline: Outline | None = None  # None where nobody asked for it, or the file has none
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class CocoFile:
     annotations: tuple[CocoAnnotation, ...]
 
 
-def read_coco(path: Path) -> CocoFile:
+def read_coco(path: Path, outlines: bool = False) -> CocoFile:
     """Raises UserError, which names the file and the entries, for what is no COCO and for ids that repeat."""
-    lists = _lists(path)
+    lists = _lists(path, _with_outline if outlines else _without_outline)
     for key, remedy in (("categories", "name the classes there"), ("images", "list the images there")):
         if not lists[key]:
             raise UserError(f"{path}: '{key}' is empty; {remedy}")
@@ -82,9 +84,9 @@ def _categories(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[int, Coco
     return categories
 
 
-def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _lists(path: Path, hook: Callable[[dict[str, Any]], Any]) -> dict[str, list[dict[str, Any]]]:
     try:
-        content = json.loads(path.read_bytes(), object_hook=_without_outline)
+        content = json.loads(path.read_bytes(), object_hook=hook)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: can't be read as JSON: {error}; get or export it again") from error
     except OSError as error:
@@ -104,8 +106,15 @@ def _lists(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _without_outline(row: dict[str, Any]) -> dict[str, Any]:
-    """Most of a file is outlines, which nothing here asks for: without them it takes a third of the memory."""
+    """Most of a file is outlines: without them it takes a third of the memory."""
     row.pop("segmentation", None)
+    return row
+
+
+def _with_outline(row: dict[str, Any]) -> dict[str, Any]:
+    """As soon as an outline is parsed it becomes arrays, which take a quarter of the memory of lists."""
+    if "segmentation" in row:
+        row["segmentation"] = read_outline(row["segmentation"])
     return row
 
 
@@ -165,7 +174,8 @@ def _annotation(path: Path, at: str, row: Mapping[str, Any], categories: Mapping
     crowd = _truth_value(path, at, row, "iscrowd")
     if category not in categories:
         raise UserError(f"{path}: {at} is of the category {category}, which 'categories' doesn't list; add it there")
-    return CocoAnnotation(at, image, category, _four(row.get("bbox")), crowd, _area(row.get("area")))
+    box, area, outline = _four(row.get("bbox")), _area(row.get("area")), row.get("segmentation")
+    return CocoAnnotation(at, image, category, box, crowd, area, outline)
 
 
 def _whole(path: Path, at: str, row: Mapping[str, Any], key: str) -> int:

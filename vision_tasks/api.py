@@ -173,10 +173,13 @@ def predict(
     `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
     image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
     What an earlier call wrote into `out` is an error, or with `restart` removed; nothing else in `out` is touched.
+    Images with a side of more than `tile` pixels are predicted in overlapping tiles of so many.
     Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
-    _require_positive(batch_size=batch_size, max_detections=max_detections)
+    _require_positive(batch_size=batch_size, max_detections=max_detections, **({} if tile is None else {"tile": tile}))
+    if tile is not None and record.stitch is None:
+        raise UserError(f"--tile: what {record.name} says of a tile says nothing of its image; leave it out")
     chosen = _formats(record, formats)
     refuse_earlier(record, Path(out), restart)
     model, card = _load(record, weights, device, precision)

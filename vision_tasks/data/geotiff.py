@@ -1,17 +1,24 @@
 """TIFF files of any number of bands: what their tags say, and their values through rasterio (the extra `geo`).
 
-rasterio is loaded when the first bands are asked for. GDAL sees nothing but the bytes it is given, and only its TIFF
-driver may look at them: no file beside the image, no network and no virtual format can come in.
+rasterio is loaded when the first bands or regions are asked for. GDAL sees nothing but the bytes, or the one open file,
+that it is given, and only its TIFF driver may look at them: no file beside the image, no network and no virtual format
+can come in.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +26,21 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
-from vision_tasks.types import Size
+from vision_tasks.types import Region, Size
+
+ReadRegion = Callable[[Region], NDArray[Any]]  # the values [h,w,C] of x0, y0, x1, y1; in any thread
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # TIFF 6.0, section 8
 _WIDTH, _HEIGHT, _BITS, _MEANING, _STRIPS, _ORIENTATION, _SAMPLES, _TILES = 256, 257, 258, 262, 273, 274, 277, 324
-_PALETTE = 3  # a meaning: values are indices
+_EXTRA, _NUMBERS = 338, 339
+_GREY, _RGB, _PALETTE = 1, 2, 3  # meanings: 0 is black, red green blue, values are indices
+_UNSIGNED = 1  # a kind of numbers
+_PREMULTIPLIED = 1  # a kind of extra samples
+# GDAL decodes whole blocks and keeps some. In larger ones a region would cost what the image does.
+_LARGEST_BLOCK = 2**24  # pixels
+_KEPT_MEGABYTES = "128"  # a row of 512 px tiles of an RGB image 20,000 px wide has 31
+_ONLY_NAME = "image.tif"
 
 
 @dataclass(frozen=True)
@@ -35,15 +51,21 @@ class Tags:
     bands: int
     orientation: int  # 1..8, as in EXIF
     top: int | None = None  # white, where values have less than 8 bits
+    seen: int = 0  # how many of its bands are what people see, as their values: 1 = grey, 3 = RGB, 0 = not as they are
 
 
 def read_tags(data: bytes) -> Tags | None:
     """The tags of the first page; None if `data` is no TIFF. Raises DecodeError if they are damaged."""
-    if not data.startswith(_SIGNATURES):
+    return stream_tags(io.BytesIO(data))
+
+
+def stream_tags(stream: BinaryIO) -> Tags | None:
+    """What `read_tags` does, of an open file, of which no more is read."""
+    head = stream.read(16)
+    if not head.startswith(_SIGNATURES):
         return None
     try:
-        directory = _directory(data)
-        stream = io.BytesIO(data)
+        directory = _directory(head)
         stream.seek(directory.next)
         directory.load(stream)
         size = int(directory[_HEIGHT]), int(directory[_WIDTH])
@@ -56,7 +78,16 @@ def read_tags(data: bytes) -> Tags | None:
         raise DecodeError(f"damaged TIFF header: {error}") from error
     orientation = directory.get(_ORIENTATION, 1)
     top = 2**bits - 1 if bits < 8 and directory.get(_MEANING) != _PALETTE else None
-    return Tags(size, bands, orientation if orientation in range(1, 9) else 1, top)
+    return Tags(size, bands, orientation if orientation in range(1, 9) else 1, top, _seen(directory, bands, bits))
+
+
+def _seen(directory: ImageFileDirectory_v2, bands: int, bits: int) -> int:
+    """`Tags.seen`: of 8-bit grey and RGB, whatever alpha is beside them, and of 16-bit grey."""
+    if set(directory.get(_NUMBERS, (_UNSIGNED,))) != {_UNSIGNED} or _PREMULTIPLIED in directory.get(_EXTRA, ()):
+        return 0
+    if directory.get(_MEANING) == _GREY and (bits, bands) in ((8, 1), (8, 2), (16, 1)):
+        return 1
+    return 3 if directory.get(_MEANING) == _RGB and bits == 8 and bands in (3, 4) else 0
 
 
 def _directory(data: bytes) -> ImageFileDirectory_v2:
@@ -80,8 +111,50 @@ def read_values(data: bytes, numbers: Sequence[int]) -> NDArray[Any]:
         raise DecodeError(f"damaged TIFF data: {error.__cause__ or error}") from error
 
 
+@contextmanager
+def open_regions(path: Path, numbers: Sequence[int]) -> Iterator[ReadRegion | None]:
+    """How to read regions of the bands `numbers` (from 1) of a TIFF; None where its blocks are too large for that.
+
+    Raises DecodeError, when regions are read too, and UserError where rasterio isn't installed.
+    """
+    rasterio = _load_rasterio()
+    try:
+        with rasterio.open(_ONLY_NAME, driver="GTiff", sharing=False, opener=partial(_open_only, path)) as tiff:
+            height, width = tiff.block_shapes[0]
+            fine = height * width <= _LARGEST_BLOCK
+            # rasterio finds the file by a context variable, which other threads don't have.
+            yield partial(_read_region, partial(copy_context().run, tiff.read, list(numbers)), Lock()) if fine else None
+    except rasterio.errors.RasterioError as error:
+        raise DecodeError(f"damaged TIFF data: {error.__cause__ or error}") from error
+
+
+def _open_only(path: Path, name: str, mode: str = "rb") -> BinaryIO:
+    """What GDAL opens under a name of ours; any other file, beside the image or anywhere, is not there."""
+    if name != _ONLY_NAME:
+        raise FileNotFoundError(name)
+    return path.open("rb")
+
+
+def can_read_regions() -> bool:
+    """Whether rasterio is installed."""
+    return find_spec("rasterio") is not None
+
+
+def _read_region(read: Callable[..., Any], lock: Lock, region: Region) -> NDArray[Any]:
+    """One thread at a time: neighbours share blocks, and an open file may not be read by two."""
+    x0, y0, x1, y1 = region
+    with lock:
+        try:
+            values = read(window=((y0, y1), (x0, x1)))
+        except _load_rasterio().errors.RasterioError as error:
+            raise DecodeError(f"damaged TIFF data: {error.__cause__ or error}") from error
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1))
+
+
 @cache
 def _load_rasterio() -> Any:
+    # What GDAL keeps of decoded blocks would else grow to a twentieth of the machine's memory.
+    os.environ.setdefault("GDAL_CACHEMAX", _KEPT_MEGABYTES)
     try:
         import rasterio
         import rasterio.errors

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, Never, TextIO
 
 import numpy as np
 
-from vision_tasks.data.decode import DecodeError, read_image
+from vision_tasks.data.decode import DecodeError
+from vision_tasks.data.geotiff import can_read_regions
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.windows import Windows, longest_side, open_windows, overview
 from vision_tasks.engine.earlier_outputs import FAILURES
 from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
-from vision_tasks.engine.progress import progress
+from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
+from vision_tasks.engine.tiles import TilePredictor
+from vision_tasks.engine.upright import upright
 from vision_tasks.tasks.base import Output, Predicted, Report, Task, Write
-from vision_tasks.types import Bands, Failure, ImageInfo, InputSpec, Sample, Size, T
-from vision_tasks.warp import Pixels, warp_into
+from vision_tasks.types import Failure, InputSpec, Sample, Size, T
+from vision_tasks.warp import Pixels
 
 FORMATS = ("jsonl", "drawings")  # what is written where nothing else is asked for
 
+_DRAWN = 4096  # pixels: larger images are drawn on a copy that is shrunk until no side is longer
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is written of the predictions."""
+    """What is written of the predictions, and how large images are predicted."""
 
     formats: tuple[str, ...]  # of the task's
     report: Report
     batch_size: int
+    tile: int | None = None  # images with a longer side are predicted in tiles of so many pixels; None = none are
 
 
 @dataclass(frozen=True)
@@ -50,34 +56,70 @@ class Summary:
 def predict(
     model: Inference[T], task: Task[T], found: Found, spec: InputSpec, out: Path, settings: Settings
 ) -> Summary:
-    """Write the predictions for all images in the chosen formats, and `failures.jsonl`, into the folder `out`."""
-    samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in found.images]
-    plans = fitted_plans(len(samples), spec, settings.batch_size)
-    loader = Loader(
-        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
-    )
+    """Write the predictions for all images in the chosen formats, and `failures.jsonl`, into the folder `out`.
+
+    Images in tiles come after the others.
+    """
     info = model.model.info
-    output = Output(out, [sample.id for sample in samples], info.classes, info.class_ids, settings.report)
+    output = Output(out, [name for name, _ in found.images], info.classes, info.class_ids, settings.report)
+    small, large = _parted(found.images, settings.tile)
     with (
         _opened(task, output, settings.formats) as writes,
         (out / FAILURES).open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
-        progress("predicting", len(samples)) as bar,
+        progress("predicting", len(found.images)) as bar,
     ):
-        writer = _Writer(task, output, writes, spec.bands)
-        failed = _list_failures(failures, found.failures)
-        predicted = 0
-        for batch in loader:
-            results = in_original_pixels(model(batch.images), batch) if batch.info else iter(())
-            tried = [writer.write(each, result) for each, result in zip(batch.info, results, strict=True)]
-            failed += _list_failures(failures, [*batch.failures, *(failure for failure in tried if failure)])
-            predicted += tried.count(None)
-            bar.advance(len(batch) + len(batch.failures))
-    return Summary(predicted, failed, found.skipped)
+        writer = _Writer(task, output, writes, failures)
+        writer.fail(found.failures)
+        _predict_whole(model, small, spec, settings.batch_size, writer, bar)
+        if settings.tile and task.stitch:
+            tiles = TilePredictor(model, task.stitch, settings.tile, spec, settings.batch_size, out)
+            _predict_tiled(tiles, large, writer, bar)
+    return Summary(writer.predicted, writer.failed, found.skipped)
 
 
-def _list_failures(file: TextIO, failures: Sequence[Failure]) -> int:
-    file.writelines(dumps({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
-    return len(failures)
+def _parted(images: Iterable[tuple[str, Path]], tile: int | None) -> tuple[list[tuple[str, Path]], ...]:
+    """Images that go onto a canvas as a whole, and those that are larger than a tile."""
+    small: list[tuple[str, Path]] = []
+    large: list[tuple[str, Path]] = []
+    for name, path in images:
+        (large if tile and longest_side(path) > tile else small).append((name, path))
+    return small, large
+
+
+def _predict_whole(
+    model: Inference[T], images: Sequence[tuple[str, Path]], spec: InputSpec, batch_size: int, writer: _Writer[T],
+    bar: Bar,
+) -> None:  # fmt: skip
+    samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in images]
+    of_name = {sample.id: sample for sample in samples}
+    plans = fitted_plans(len(samples), spec, batch_size)
+    loader = Loader(
+        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
+    )
+    for batch in loader:
+        results = in_original_pixels(model(batch.images), batch) if batch.info else iter(())
+        for info, result in zip(batch.info, results, strict=True):
+            with writer.one(info.id, info.path):
+                pixels = partial(upright, of_name[info.id], spec.bands)
+                writer.write(info.id, info.path, info.size, result, pixels)
+        writer.fail(batch.failures)
+        bar.advance(len(batch) + len(batch.failures))
+
+
+def _predict_tiled(tiles: TilePredictor[T], images: Sequence[tuple[str, Path]], writer: _Writer[T], bar: Bar) -> None:
+    said = False
+    for name, path in images:
+        with writer.one(name, path), open_windows(path, tiles.spec.bands) as image:
+            if image.whole and not said:
+                said = True
+                say(f"{name}: decoded whole, as only TIFFs in tiles or strips can be read by region; memory grows "
+                    f"with such images{'' if can_read_regions() else ' (and those need the extra geo)'}")  # fmt: skip
+            with tiles.stitched(image, lambda note, name=name: bar.advance(0, f"{name}: {note}")) as stitching:
+                factor = -(-max(image.size) // _DRAWN)
+                pixels = partial(_upright, image, factor)
+                drawn = stitching.shrunk(factor) if factor > 1 else None
+                writer.write(name, path, image.size, stitching.result(), pixels, drawn)
+        bar.advance(1)
 
 
 @contextmanager
@@ -87,45 +129,63 @@ def _opened(task: Task[T], output: Output, formats: Sequence[str]) -> Iterator[l
         yield [stack.enter_context(task.formats[name].open(output)) for name in formats]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Writer(Generic[T]):
+    """Writes images and failures, and counts both."""
+
     task: Task[T]
     output: Output
     writes: Sequence[Write[T]]
-    bands: Bands | None
+    failures: TextIO
+    predicted: int = 0
+    failed: int = 0
 
-    def write(self, info: ImageInfo, prediction: T) -> Failure | None:
-        """A file that has vanished meanwhile, or beside which nothing can be written, must not end the run."""
+    @contextmanager
+    def one(self, name: str, path: Path) -> Iterator[None]:
+        """An image. A file that has vanished meanwhile, or beside which nothing can be written, doesn't end the run."""
         try:
-            image = self._predicted(info, prediction)
-            for write in self.writes:
-                write(image)
-        except DecodeError as error:
-            return Failure(info.id, info.path, str(error))
+            yield
+        except (DecodeError, MemoryError) as error:
+            self.fail([Failure(name, path, str(error) or "too large for this machine's memory")])
         except OSError as error:
             if error.errno in _FULL:
                 raise
-            return Failure(info.id, info.path, error.strerror or str(error))
-        return None
+            self.fail([Failure(name, path, error.strerror or str(error))])
+        else:
+            self.predicted += 1
 
-    def _predicted(self, info: ImageInfo, prediction: T) -> Predicted[T]:
-        return Predicted(
-            image=info.id,
-            size=info.size,
-            sha256=hashlib.sha256(info.path.read_bytes()).hexdigest(),
-            pixels=partial(_upright, info, self.bands),
+    def fail(self, failures: Sequence[Failure]) -> None:
+        """List what can't be predicted."""
+        rows = (dumps({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
+        self.failures.writelines(rows)
+        self.failed += len(failures)
+
+    def write(
+        self, name: str, path: Path, size: Size, prediction: T, pixels: Callable[[], Pixels], drawn: T | None = None
+    ) -> None:
+        """Write an image in all formats. Raises DecodeError and OSError."""
+        image = Predicted(
+            image=name,
+            size=size,
+            sha256=_sha256(path),
+            pixels=pixels,
             prediction=prediction,
-            rows=self.task.record(prediction, info.id, self.output),
+            rows=self.task.record(prediction, name, self.output),
+            drawn=drawn,
         )
+        for write in self.writes:
+            write(image)
 
 
-def _upright(info: ImageInfo, bands: Bands | None) -> Pixels:
-    """The whole original as a person would see it; of many bands the first three, of fewer the first as grey."""
-    shown = bands and replace(bands, numbers=(bands.numbers[:3] if len(bands.numbers) > 2 else bands.numbers[:1] * 3))
-    decoded = read_image(info.path, bands=shown)
-    pixels = np.zeros((*info.size, 3), np.uint8)
-    warp_into(pixels, decoded.pixels, decoded.to_original)
-    return pixels
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _upright(image: Windows, factor: int) -> Pixels:
+    """What `upright` is of files that are open, shrunk by `factor`."""
+    pixels = overview(image, factor)
+    return np.ascontiguousarray(pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1].repeat(3, axis=2))
 
 
 def _no_truth(size: Size | None) -> Never:

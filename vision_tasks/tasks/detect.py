@@ -9,6 +9,7 @@ from vision_tasks.data.readers import coco_json, pascal_voc, yolo_labels
 from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
+from vision_tasks.tasks.box_tiles import BOX_TILES
 from vision_tasks.tasks.drawing import boxes_on
 from vision_tasks.tasks.outputs.coco import COCO
 from vision_tasks.tasks.outputs.csv_table import csv_table
@@ -47,6 +48,7 @@ DETECT: Task[Boxes] = Task(
     score="map",
     headline=("map", "map_50", "map_75"),
     stored=read_stored_boxes,
+    stitch=BOX_TILES,
     record=record,
     formats={"drawings": drawings(draw), "yolo": YOLO, "csv": csv_table(boxes=True), "coco": COCO, "jsonl": JSONL},
     recipe=TrainConfig(

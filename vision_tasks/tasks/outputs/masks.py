@@ -1,4 +1,7 @@
-"""`masks/`: for each image a PNG of its size whose values are class indices, with the classes' colours as palette."""
+"""`masks/`: for each image a PNG of its size whose values are class indices, with the classes' colours as palette.
+
+255, which is grey, is of no class: what the network did not see, as where an image was cropped onto the canvas.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+"""Large images in overlapping tiles: each is read, predicted in batches like any image, and given to the task's stitch.
+
+A tile is a sample whose pixels are a region, so the loader reads and warps the next tiles while the network works on
+these. Memory holds a few batches, and what the stitch and the image's format need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, Never, cast
+
+import numpy as np
+import torch
+
+from vision_tasks.augment.plan import Fit
+from vision_tasks.data.loader import Loader
+from vision_tasks.data.unreadable import DecodeError
+from vision_tasks.data.windows import Windows, overview
+from vision_tasks.engine.evaluate import Inference
+from vision_tasks.geometry import letterbox, scale
+from vision_tasks.tasks.tiling import Stitch, Stitching, Tile, tiles_of
+from vision_tasks.types import Bands, Batch, InputSpec, Matrix, Patch, Placement, Sample, Size, T
+from vision_tasks.warp import Pixels
+
+
+@dataclass(frozen=True)
+class TilePredictor(Generic[T]):
+    """A model that predicts images in tiles of `side` original pixels, each brought onto the whole canvas."""
+
+    model: Inference[T]
+    stitch: Stitch[T]
+    side: int
+    spec: InputSpec
+    batch_size: int
+    folder: Path  # for what memory should not hold
+
+    @contextmanager
+    def stitched(self, image: Windows, tell: Callable[[str], None]) -> Iterator[Stitching[T]]:
+        """All tiles of an image put together; after the block the result is gone. Raises DecodeError.
+
+        `tell` hears how far the work is.
+        """
+        with self.stitch.open(self.folder, image.size, len(self.model.model.info.classes)) as stitching:
+            tiles = tiles_of(image.size, self.side)
+            sources = [self._tile(image, tile) for tile in tiles]
+            if self.stitch.view:
+                tiles.append(Tile.whole(image.size))
+                sources.append(_view(image, self.spec.canvas))
+            for number, (tile, part) in enumerate(zip(tiles, self._predicted(sources), strict=True), 1):
+                stitching.add(tile, part)
+                tell(f"tile {number} of {len(tiles)}")
+            yield stitching
+
+    def _tile(self, image: Windows, tile: Tile) -> _Source:
+        x0, y0, x1, y1 = tile.region
+        place = _Same(letterbox((self.side, self.side), self.spec.canvas))
+        return _Source(partial(image.read, tile.region), place, (y1 - y0, x1 - x0), 1)
+
+    def _predicted(self, sources: Sequence[_Source]) -> Iterator[T]:
+        """The prediction for each source, in its original pixels, on the CPU."""
+        samples: list[Sample[T]] = [
+            Sample(str(number), Path(), _no_truth, pixels=source.pixels) for number, source in enumerate(sources)
+        ]
+        patches = [(Patch(number, source.place),) for number, source in enumerate(sources)]
+        plans = [patches[start : start + self.batch_size] for start in range(0, len(patches), self.batch_size)]
+        canvas, bands, device = self.spec.canvas, _read(self.spec.bands), self.model.device
+        loader = Loader(samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device)
+        # Closed here: no thread may go on reading an image that the caller closes.
+        with closing(cast("Generator[Batch[T]]", iter(loader))) as batches:
+            for batch in batches:
+                if batch.failures:
+                    raise DecodeError(batch.failures[0].reason)
+                yield from _back(self.model(batch.images).to("cpu"), batch, sources)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A part of an image on its way to a canvas and back."""
+
+    pixels: Callable[[], Pixels]
+    place: Placement
+    size: Size  # in original pixels
+    shrunk: int  # original pixels that one of `pixels` stands for, each way
+
+
+@dataclass(frozen=True)
+class _Same:
+    """Every tile by one matrix, also where the image is smaller than a tile; the rest of the canvas is border."""
+
+    matrix: Matrix
+
+    def __call__(self, size: Size) -> Matrix:
+        return self.matrix
+
+
+def _view(image: Windows, canvas: Size) -> _Source:
+    """The whole image, at first shrunk as far as twice the canvas allows."""
+    factor = max(1, max(image.size) // (2 * max(canvas)))
+    return _Source(partial(overview, image, factor), Fit(canvas, "letterbox"), image.size, factor)
+
+
+def _back(predictions: T, batch: Batch[T], sources: Sequence[_Source]) -> Iterator[T]:
+    """Each row's prediction taken back from its canvas."""
+    for row, info in enumerate(batch.info):
+        source, part = sources[int(info.id)], predictions.image(row)
+        matrix = scale(source.shrunk, source.shrunk) @ np.linalg.inv(info.placement)
+        whole_canvas = tuple(batch.images.shape[2:]) == source.size and np.array_equal(matrix, np.eye(3))
+        yield part if whole_canvas else part.warp(torch.from_numpy(matrix)[None], source.size)
+
+
+def _read(bands: Bands | None) -> Bands | None:
+    """As the loader sees what `Windows` has read already: all of its channels, as bytes."""
+    return bands and Bands(tuple(range(1, len(bands.numbers) + 1)))
+
+
+def _no_truth(size: Size | None) -> Never:
+    raise AssertionError("prediction reads no truth")

@@ -77,6 +77,22 @@ def test_many_boxes_have_thinner_lines():
     assert inked(1) == 200
 
 
+def test_of_a_crowd_the_best_have_labels_and_the_others_faint_lines():
+    """61 boxes in a grid; the last is weakest."""
+    grid = [(20 + 60 * (i % 10), 20 + 60 * (i // 10)) for i in range(61)]
+    rows = [((x, y, x + 20, y + 20), 1 + (i >= 50), "ship 0.01") for i, (x, y) in enumerate(grid)]
+    grey = np.full((500, 700, 3), 128, np.uint8)
+    picture = boxes_on(grey, rows, NAMES)
+    strong, weak = picture[20 + 19, 20:40], picture[20 + 360 + 19, 20:40]
+    assert (strong == class_colour(1)).all()
+    assert (np.abs(weak - (0.7 * 128 + 0.3 * np.array(class_colour(2)))) <= 1).all()
+    assert shows(picture[370:430, 10:100], class_colour(2)) == 0, "no label"
+    assert picture.shape[0] > 500, "a bar tells of it"
+    assert shows(picture[500:], class_colour(2)) > 100, "the legend names what has no label"
+    assert shows(picture[500:], class_colour(1)) == 0
+    assert boxes_on(grey, rows[:50], NAMES).shape == grey.shape
+
+
 def test_small_pictures_are_enlarged_until_text_can_be_read():
     assert boxes_on(GREY[:20, :30], [((5, 5, 20, 15), 1, "ship")], NAMES).shape[:2] == (180, 270)
     assert caption(GREY[:20, :30], ["ship"]).shape[1] == 270

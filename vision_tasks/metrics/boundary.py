@@ -21,7 +21,13 @@ def near_boundary(index: Tensor, dilation: float = DILATION) -> Tensor:
     reach = max(1, round(dilation * (height**2 + width**2) ** 0.5))
     # A window reaches beyond its class if and only if four pixels of it that meet in a corner are not all alike.
     band = _any_in_window(_any_in_window(_uneven_corners(index, reach), 2 * reach, 0), 2 * reach, 1)
-    return index.masked_fill(~band, IGNORE)
+    return ignored_where(index, ~band)
+
+
+def ignored_where(index: Tensor, where: Tensor) -> Tensor:
+    """The mask `index` uint8 [H,W] with IGNORE where `where` bool [H,W] is set."""
+    # IGNORE has all bits set; on a CPU `masked_fill` takes five times as long.
+    return index | where.byte() * IGNORE
 
 
 def _uneven_corners(index: Tensor, reach: int) -> Tensor:

@@ -33,7 +33,7 @@ from torch import Tensor
 from vision_tasks.errors import UserError
 from vision_tasks.metrics.base import per_class
 from vision_tasks.metrics.bootstrap import Scores, estimate
-from vision_tasks.metrics.boundary import near_boundary
+from vision_tasks.metrics.boundary import ignored_where, near_boundary
 from vision_tasks.metrics.pixel_pairs import VALUES, pair_counts
 from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import IGNORE, Masks
@@ -61,7 +61,7 @@ class SegmentationMetric:
         pairs[IGNORE] = 0
         counts = [_overlap(pairs, len(self._classes))]
         if self._boundary:
-            bands = near_boundary(actual), near_boundary(predicted.masked_fill(actual == IGNORE, IGNORE))
+            bands = near_boundary(actual), near_boundary(ignored_where(predicted, actual == IGNORE))
             counts.append(_overlap(pair_counts(*bands), len(self._classes)))
         self._images.append(image)
         self._counts.append(torch.stack(counts))

@@ -62,7 +62,7 @@ def _classes_on(
 
 
 def _errors_on(pixels: Pixels, predicted: Index, actual: Index, classes: Sequence[str]) -> tuple[Pixels, list[Entry]]:
-    """The image in faint grey under the colours of the kinds of error, and the share of counted pixels that each has."""
+    """The image in faint grey under the colours of the kinds of error, and the share of the counted pixels of each."""
     ground, counted = _background(classes), actual != IGNORE
     wrong = (predicted != actual) & counted
     nothing = (predicted == ground) | (predicted == IGNORE)
@@ -73,7 +73,7 @@ def _errors_on(pixels: Pixels, predicted: Index, actual: Index, classes: Sequenc
         ("other class", _OTHER_CLASS): wrong & ~nothing & ~alarm,
     }
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) // 2 + 64
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    picture = np.asarray(np.repeat(grey[..., None], 3, axis=2), np.uint8)
     entries: list[Entry] = [("errors" if wrong.any() else "no errors", _PLAIN)]
     for (name, colour), where in kinds.items():
         picture[where] = colour

@@ -6,13 +6,15 @@ import ctypes
 import logging
 import sys
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from vision_tasks.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Precision = Literal["fp32", "bf16"]
 
@@ -55,6 +57,8 @@ def fabric_for(device: torch.device, processes: int = 1) -> Fabric:
 
     Its own mixed precision would convert targets too; `autocast` serves instead.
     """
+    from lightning_fabric import Fabric  # takes seconds, and who only predicts doesn't need it
+
     if processes == 1:
         fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
     else:

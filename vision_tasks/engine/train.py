@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -59,6 +57,10 @@ from vision_tasks.models.registry import create_model
 from vision_tasks.models.transfer import start_from
 from vision_tasks.tasks.base import Task
 from vision_tasks.types import Batch, Failure, Sample, T
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 
 
 @dataclass(frozen=True)

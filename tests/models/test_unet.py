@@ -81,13 +81,13 @@ def test_learns_a_toy_set(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     small = create_model("unet_original", ("ground", "disc"))
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
-    centres = torch.randint(8, 24, (16, 2))
+    centres = torch.randint(8, 24, (8, 2))
     discs = torch.stack([(rows - y) ** 2 + (columns - x) ** 2 < 36 for y, x in centres.tolist()])
-    images = (0.3 * torch.rand(16, 3, 32, 32) + 0.4 * discs[:, None]).clamp(0, 1)
+    images = (0.3 * torch.rand(8, 3, 32, 32) + 0.4 * discs[:, None]).clamp(0, 1)
     truth = Masks(discs.to(torch.uint8), 2)
-    optimiser = torch.optim.Adam(small.parameters(), lr=1e-3)
+    optimiser = torch.optim.Adam(small.parameters(), lr=2e-3)
     values = []
-    for _ in range(30):
+    for _ in range(20):
         (value,) = small.train()(images, truth).values()
         optimiser.zero_grad()
         value.backward()

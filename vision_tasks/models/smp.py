@@ -17,6 +17,7 @@ from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.models.batch_norm import allow_single_values
 from vision_tasks.models.segmenter import Segmenter
+from vision_tasks.models.upsampled_convolution import UpsampledConvolution
 
 TIMM_PREFIX = "tu-"
 SMALLEST = {"pan": 128}  # its pyramid halves the encoder's map, 1/16 of the canvas, three times
@@ -56,6 +57,8 @@ def _built(info: ModelInfo, arch: str, encoder: str, smallest: int) -> Any:
     try:
         net = smp.create_model(arch, encoder, encoder_weights=None, **shape, **options)
         side = max(2 * net.encoder.output_stride, smallest)
+        if arch == "unet":
+            _hasten(net.decoder.blocks)
         device = next(net.parameters()).device
         _drop_unused(net, torch.zeros(1, info.channels, side, side, device=device))
     except (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
@@ -64,6 +67,26 @@ def _built(info: ModelInfo, arch: str, encoder: str, smallest: int) -> Any:
             f"{arch} can't be built on the encoder '{encoder}' ({reason}); use another, as {arch}:resnet34"
         ) from error
     return net
+
+
+class _UnetBlock(nn.Module):
+    """SMP's block of U-Net, computed faster; its tensors have the same names."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        convolution, norm, activation = block.conv1
+        self.conv1 = nn.Sequential(UpsampledConvolution(convolution), norm, activation)
+        self.conv2 = block.conv2
+
+    def forward(self, features: Tensor, height: int, width: int, skip_connection: Tensor | None = None) -> Tensor:
+        joined, norm, activation = self.conv1
+        result: Tensor = self.conv2(activation(norm(joined(features, skip_connection))))
+        return result
+
+
+def _hasten(blocks: nn.ModuleList) -> None:
+    for index, block in enumerate(blocks):
+        blocks[index] = _UnetBlock(block)
 
 
 def _drop_unused(net: nn.Module, images: Tensor) -> None:

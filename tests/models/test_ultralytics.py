@@ -561,6 +561,23 @@ def test_files_are_closed(tmp_path: Path, damaged: bool, monkeypatch: pytest.Mon
     assert all(archive.fp is None for archive in opened)
 
 
+def test_a_checkpoint_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vision_tasks.models.inert_pickle import Archive
+
+    read: list[Archive] = []
+    content = Archive.content
+    monkeypatch.setattr(Archive, "content", lambda archive: (read.append(archive), content(archive))[1])
+    path = saved(tmp_path / "best.pt", ultralytics_network("yolov8n"))
+    assert model_of(path) == load_model(path)[1].name == "yolov8n"
+    start_from(create_model("yolov8n", CLASSES), path)
+    assert len(read) == 1
+    other = ultralytics_network("yolo11n")
+    saved(path, other)
+    model, card = load_model(path)
+    assert (card.name, len(read)) == ("yolo11n", 2)
+    assert torch.equal(model.net.model[0].conv.weight, other.model[0].conv.weight)
+
+
 @pytest.mark.parametrize(("size", "stride", "offset"), [((1 << 40,), (0,), 0), ((8,), (1,), -1), ((8,), (2,), 0)])
 def test_tensors_beyond_their_bytes(
     tmp_path: Path, size: tuple[int, ...], stride: tuple[int, ...], offset: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from pathlib import Path, PureWindowsPath
 from reprlib import repr as in_short
@@ -89,6 +90,13 @@ def read_ultralytics(file: Path) -> UltralyticsFile | None:
     The running mean of the weights is preferred to the weights, as ultralytics does.
     Raises UserError for networks that do not detect, or are none of those that can be built by name, and for damage.
     """
+    state = file.stat()
+    return _read(file, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+# One command asks what a file holds, what its network is called and what its tensors are.
+@lru_cache(1)
+def _read(file: Path, version: tuple[int, ...]) -> UltralyticsFile | None:
     archive = Archive.open(file)
     if archive is None:
         return None

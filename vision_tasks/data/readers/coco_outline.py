@@ -35,13 +35,14 @@ class Outline:
         return bool(self.polygons) or self.runs is not None
 
     def pixels(self, size: Size) -> NDArray[np.int64]:
-        """Where it lies in an image of `size`, positions [N] that count down the columns.
+        """Where it lies in an image of `size`: different positions [N], which count down the columns.
 
         Those of runs are for the size in the file.
         """
         if self.runs is not None:
             return _inside(self.runs)
-        return np.unique(np.concatenate([_inside(_polygon_runs(polygon, size)) for polygon in self.polygons]))
+        parts = [_inside(_polygon_runs(polygon, size)) for polygon in self.polygons]
+        return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
 
 
 def read_outline(stored: Any) -> Outline:

@@ -37,6 +37,9 @@ _IOU_50, _IOU_75 = 0, 5
 _ALL, _SMALL, _MEDIUM, _LARGE = range(4)
 _LIMIT_1, _LIMIT_10, _LIMIT_100 = range(3)
 
+# Every fourth of the halves, with its complement, serves sizes: all would cost as much as they do for map.
+_FEWER = 4
+
 
 class DetectionMetric:
     """Mean average precision of boxes; keeps every box, at 32 bytes each, or 56 where its numbers are a file's."""
@@ -124,8 +127,9 @@ def _intervals(
     matching, weights = Matching(predictions, truth, classes), halves(images)
     precision, recall = averages(matching.ranked(), weights)
     parts = {"map": precision, "map_50": precision[_IOU_50], "map_75": precision[_IOU_75], "mar_100": recall}
+    fewer = np.ascontiguousarray(weights[:, ::_FEWER])
     for size, areas in SIZES.items():
-        parts[f"map_{size}"] = averages(matching.ranked(areas), weights).precision
+        parts[f"map_{size}"] = averages(matching.ranked(areas), fewer).precision
     return {f"{name}_ci": corrected_interval(scores[name], _means(part)) for name, part in parts.items()}
 
 

@@ -360,6 +360,16 @@ def test_a_subset_that_shows_no_class_is_an_error(tmp_path):
         train("detect", tmp_path, max_images=1, seed=seed)
 
 
+def test_classes_that_the_first_epoch_never_showed_are_named_once(tmp_path, capsys):
+    factories.write_mask_pairs(tmp_path / "data")
+    names = [*vt.load_dataset("segment", tmp_path / "data").classes, "unicorn", "kraken"]
+    (tmp_path / "data" / "classes.txt").write_text("\n".join(names))
+    train("segment", tmp_path, epochs=2)
+    told = [line for line in capsys.readouterr().err.splitlines() if "first epoch showed" in line]
+    assert len(told) == 1
+    assert "any unicorn, kraken:" in told[0]
+
+
 def test_a_file_whose_truth_cannot_be_counted_is_left_to_the_loader():
     def unreadable(size):
         raise vt.UserError("no such image")

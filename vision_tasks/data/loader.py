@@ -61,7 +61,7 @@ class Loader(Generic[T]):
     `truth` says which targets are made: "canvas" follows the images (training), "original" stays in original pixels
     (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. `bands`
     are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read, or whose
-    boxes are for an image of another size, have no row in their batch and are listed in its `failures`; other errors
+    truth is for an image of another size, have no row in their batch and are listed in its `failures`; other errors
     are raised. Overlays are painted where truth follows the images, for they are part of it.
     """
 

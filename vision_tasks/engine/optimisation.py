@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vision_tasks.config import TrainConfig
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
@@ -85,7 +86,7 @@ def class_counts(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
     counts = torch.zeros(len(samples), num_classes)
     with progress("counting classes", len(samples)) as bar:
         for row, sample in zip(counts, samples, strict=True):
-            with suppress(UserError):
+            with suppress(UserError, DecodeError):
                 row.copy_(sample.truth(None).counts(num_classes))
             bar.advance(1)
     return counts

@@ -33,6 +33,7 @@ class Position:
     seconds: float = 0.0  # spent training in this epoch
     waited: float = 0.0  # of these, waiting for data
     losses: dict[str, float] = field(default_factory=dict)  # sums over this epoch's images
+    shown: list[float] = field(default_factory=list)  # how much of each class they showed
     weights_licence: str = ""  # of what the training started from
 
     def next_epoch(self) -> Position:

@@ -23,6 +23,7 @@ from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import (
     Precision,
     autocast,
@@ -97,7 +98,7 @@ class TrainingData(Generic[T]):
 def _may_show_a_class(sample: Sample[T], num_classes: int) -> bool:
     try:
         return bool(sample.truth(None).counts(num_classes).any())
-    except UserError:  # an image that can't be read: the loader tells of it
+    except (UserError, DecodeError):  # what can't be read: the loader tells of it
         return True
 
 
@@ -259,7 +260,7 @@ class Training(Generic[T]):
         losses = self._losses(*self.spare)
         with self.fabric.no_backward_sync(self.module, enabled=not part.ends_step):
             self.fabric.backward(torch.stack(list(losses.values())).sum() * 0.0)
-        self._count(losses, 0)
+        self._count(losses, self.spare[1], 0)
 
     def _add_gradients(self, part: Part, images: Tensor, targets: T, bar: Bar) -> None:
         fabric, position = self.fabric, self.position
@@ -273,7 +274,7 @@ class Training(Generic[T]):
         weight = part.share * fabric.world_size
         with fabric.no_backward_sync(self.module, enabled=not part.ends_step):
             fabric.backward(torch.stack(list(losses.values())).sum() * weight)
-        bar.advance(len(images), f"loss {self._count(losses, len(images)):.3f}")
+        bar.advance(len(images), f"loss {self._count(losses, targets, len(images)):.3f}")
 
     def _move(self, done: int) -> None:
         """One step of the optimiser, the `done`-th of the training, counted from 0."""
@@ -298,20 +299,25 @@ class Training(Generic[T]):
                 ) from error
         return losses
 
-    def _count(self, losses: dict[str, Tensor], images: int) -> float:
-        """Add to the epoch's sums, over all processes; the mean of this part, fetched from the device once."""
-        position = self.position
+    def _count(self, losses: dict[str, Tensor], targets: T, images: int) -> float:
+        """Add to the epoch's sums, over all processes; the mean loss of this part, fetched from the device once."""
+        position, classes = self.position, len(self.data.classes)
         own = torch.stack([loss.detach() for loss in losses.values()]).double() * images
-        sums: list[float] = self._sum_over_processes(torch.cat([own, own.new_tensor([images])])).tolist()
-        position.images += round(sums[-1])
+        shown = targets.counts(classes).to(own) if images else own.new_zeros(classes)
+        sums = self._sum_over_processes(torch.cat([own, own.new_tensor([images]), shown])).tolist()
+        total, count = sum(sums[: len(losses)]), sums[len(losses)]
+        position.images += round(count)
         for name, value in zip(losses, sums, strict=False):
             position.losses[name] = position.losses.get(name, 0.0) + value
+        amounts = sums[len(losses) + 1 :]
+        position.shown = [a + b for a, b in zip(position.shown or [0.0] * classes, amounts, strict=True)]
         if not all(isfinite(total) for total in position.losses.values()):
             raise UserError(
                 f"the loss is no longer finite in epoch {position.epoch + 1}, step {position.step + 1}; "
                 f"try a smaller --lr than {self.config.lr:g}. The last saved state is untouched"
             )
-        return sum(sums[:-1]) / max(1.0, sums[-1])
+        mean: float = total / max(1.0, count)
+        return mean
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
         total = self.fabric.all_reduce(values, reduce_op="sum")
@@ -338,6 +344,7 @@ class Training(Generic[T]):
         position, config = self.position, self.config
         if not position.images:
             raise nothing_readable(list(self.failures.values()))
+        self._tell_unseen()
         line = self._training_record()
         if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
             # One process validates: so it needs no cutting and is the same for any number of them.
@@ -350,6 +357,13 @@ class Training(Generic[T]):
             self.folder.append_metrics(line)
             self.scalars.write(line)
         self._save_state()
+
+    def _tell_unseen(self) -> None:
+        """After the first epoch: of which classes it showed nothing. Before it, all truth would have to be read."""
+        shown = self.position.shown if self.position.epoch == 0 else ()
+        unseen = [name for name, amount in zip(self.data.classes, shown, strict=False) if not amount]
+        if unseen:
+            say(f"no image of the first epoch showed any {some(unseen)}: what is never seen can't be learned")
 
     def _training_record(self) -> dict[str, Any]:
         position = self.position

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ import torch
 
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.path_ends import ends
 from vision_tasks.data.readers.table import EXTENSIONS, read_table, read_text
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Boxes, Sample
@@ -292,7 +293,7 @@ class _Names:
         self._asked = frozenset(asked)
         self._ends: dict[str, dict[str, None]] = {}
         for each in self.asked_last:
-            for end in _ends(composed(each)):
+            for end in ends(composed(each)):
                 self._ends.setdefault(end, {})[each] = None
         self._exact = {composed(each): each for each in self.asked_last}
 
@@ -301,7 +302,7 @@ class _Names:
         plain = composed(name.replace("\\", "/").removeprefix("./"))
         if plain in self._exact:
             return self._exact[plain]
-        inside = (self._exact[end] for end in _ends(plain) if end in self._exact)
+        inside = (self._exact[end] for end in ends(plain) if end in self._exact)
         found = [*self._ends.get(plain, ())] or [*inside][:1]
         asked = [each for each in found if each in self._asked]
         if len(asked) == 1:
@@ -309,11 +310,3 @@ class _Names:
         if len(found) > 1:
             raise UserError(f"{where}: {name} may be {' or '.join(sorted(found)[:2])}; write more of its path")
         return found[0] if found else None
-
-
-def _ends(path: str) -> Iterator[str]:
-    """`a/b/c`, `b/c` and `c` of `a/b/c`."""
-    yield path
-    while "/" in path:
-        path = path.partition("/")[2]
-        yield path

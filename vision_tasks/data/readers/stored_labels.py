@@ -23,8 +23,9 @@ Every sample needs a prediction. Where each has one, those of other images are l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ import torch
 from numpy.typing import NDArray
 
 from vision_tasks.data.readers.class_names import composed
+from vision_tasks.data.readers.path_ends import ends
 from vision_tasks.data.readers.table import Table, read_table, read_text
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Labels
@@ -190,7 +192,8 @@ def _check_complete(path: Path, ids: Sequence[str], found: Mapping[str, str], un
 
 def _fitting(name: str, left: Mapping[str, Sequence[str]]) -> list[str]:
     """The samples whose ids end with `name`, and the one with most of whose path it ends."""
-    inside = ([each for each in left.get(end, ()) if composed(each) == end] for end in _ends(name))
+    shorter = islice(ends(name), 1, None)
+    inside = ([each for each in left.get(end, ()) if composed(each) == end] for end in shorter)
     return [*left.get(name, ()), *next(filter(None, inside), [])]
 
 
@@ -204,16 +207,9 @@ def _by_end(ids: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for each in ids:
         whole = composed(each)
-        for end in (whole, *_ends(whole)):
+        for end in ends(whole):
             found.setdefault(end, []).append(each)
     return found
-
-
-def _ends(path: str) -> Iterator[str]:
-    """`b/c` and `c` of `a/b/c`."""
-    while "/" in path:
-        path = path.partition("/")[2]
-        yield path
 
 
 def _weights(stored: _Stored, count: int, exclusive: bool) -> NDArray[np.float32]:

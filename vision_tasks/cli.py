@@ -25,7 +25,9 @@ _TASKS = {
 
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
 _FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
-_PREDICTIONS_HELP = "Score these instead, of any tool: a CSV; for boxes COCO results, too, or our predictions.jsonl; for masks a folder."
+_PREDICTIONS_HELP = (
+    "Score these instead, of any tool: a CSV; for boxes COCO results or our predictions.jsonl; for masks a folder."
+)
 _WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
 Data = Annotated[str, typer.Option(help=_DATA_HELP)]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]

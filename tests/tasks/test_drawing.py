@@ -115,6 +115,7 @@ def test_a_mask_shows_its_classes_and_names_them_below():
     assert (picture[0, 0] == np.round((128 + np.array(class_colour(2))) / 2)).all()
     assert shows(picture[300:], class_colour(2)) > 100
     assert shows(picture[300:], class_colour(0)) == 0
+    assert shows(picture[300:], (128, 128, 128)) > 100, "what is of no class is named, too"
 
 
 def test_a_stored_mask_is_its_index_with_colours(tmp_path):

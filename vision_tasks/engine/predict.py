@@ -17,6 +17,7 @@ from vision_tasks.data.decode import DecodeError
 from vision_tasks.data.geotiff import can_read_regions
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.windows import Windows, longest_side, open_windows, overview
+from vision_tasks.device import keep_freed_memory
 from vision_tasks.engine.earlier_outputs import FAILURES
 from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
 from vision_tasks.engine.progress import Bar, progress, say
@@ -60,6 +61,7 @@ def predict(
 
     Images in tiles come after the others.
     """
+    keep_freed_memory(model.device)
     info = model.model.info
     output = Output(out, [name for name, _ in found.images], info.classes, info.class_ids, settings.report)
     small, large = _parted(found.images, settings.tile)
@@ -114,12 +116,17 @@ def _predict_tiled(tiles: TilePredictor[T], images: Sequence[tuple[str, Path]], 
                 said = True
                 say(f"{name}: decoded whole, as only TIFFs in tiles or strips can be read by region; memory grows "
                     f"with such images{'' if can_read_regions() else ' (and those need the extra geo)'}")  # fmt: skip
-            with tiles.stitched(image, lambda note, name=name: bar.advance(0, f"{name}: {note}")) as stitching:
+            with tiles.stitched(image, partial(_note, bar, name)) as stitching:
                 factor = -(-max(image.size) // _DRAWN)
                 pixels = partial(_upright, image, factor)
                 drawn = stitching.shrunk(factor) if factor > 1 else None
                 writer.write(name, path, image.size, stitching.result(), pixels, drawn)
         bar.advance(1)
+
+
+def _note(bar: Bar, name: str, note: str) -> None:
+    """How far a single image is."""
+    bar.advance(0, f"{name}: {note}")
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def _compressed(index: Index) -> Iterator[bytes]:
     for rows in _bands(index):
         filtered = np.full((len(rows), rows.shape[1] + 1), _NO_FILTER, np.uint8)
         filtered[:, 1:] = rows
-        yield packer.compress(filtered)
+        yield packer.compress(filtered.data)
     yield packer.flush()
 
 

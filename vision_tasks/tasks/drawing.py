@@ -76,7 +76,7 @@ def mask_on(pixels: Pixels, index: NDArray[np.uint8], classes: Sequence[str]) ->
     picture = _enlarge(np.asarray(blended), _enlargement(pixels))
     counts = pixel_counts(index)
     names = [(classes[i], class_colour(i)) for i in range(len(classes)) if counts[i] and i not in clear]
-    return np.asarray(_with_bar(picture, names + [("not seen", _NO_CLASS)] * bool(counts[IGNORE])))
+    return np.asarray(_with_bar(picture, names + [("no class", _NO_CLASS)] * bool(counts[IGNORE])))
 
 
 def caption(pixels: Pixels, texts: Sequence[str]) -> Pixels:

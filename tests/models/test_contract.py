@@ -505,6 +505,8 @@ class TestPSPNet(SegmenterContract):
 @pytest.mark.slow
 class TestPAN(SegmenterContract):
     name = "pan:mobilenet_v2"
+    rate = 1e-4
+    may_rest = "fpa.down"  # biases before a normalisation, which takes them away again
 
 
 @pytest.mark.slow
@@ -525,6 +527,7 @@ class TestSegformer(SegmenterContract):
 @pytest.mark.slow
 class TestDPT(SegmenterContract):
     name = "dpt:tu-test_vit"
+    rate = 1e-4
 
 
 class TestOriginalUnet(SegmenterContract):

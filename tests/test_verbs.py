@@ -15,6 +15,7 @@ from tests import factories
 from vision_tasks.api import resolve_config
 from vision_tasks.augment.policy import STRENGTHS, strength
 from vision_tasks.models.checkpoint import load_model
+from vision_tasks.models.registry import model_entry
 from vision_tasks.tasks import get_task
 
 QUICK = {"model": "mnist_cnn", "image_size": 28, "epochs": 1, "batch_size": 8, "device": "cpu"}
@@ -193,3 +194,12 @@ def test_single_settings_have_the_last_word_on_a_named_strength(task, name):
     without, chosen = (resolve_config(record, None, name, None, each) for each in ({}, single))
     assert chosen.augment == without.augment.model_copy(update={"quarter_turns": True, "shift": 0.07})
     assert without.augment == strength(name, resolve_config(record, None, None, None, {}).augment)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "yolov8n", "unet:resnet18"])
+def test_settings_of_one_training_are_not_those_of_the_next(name: str) -> None:
+    task = get_task(model_entry(name).task)
+    before = resolve_config(task, name, None, None, {})
+    single = {"augment.cutmix": 0.5, "augment.shift": 0.07}
+    assert resolve_config(task, name, None, None, single).augment.cutmix == 0.5
+    assert resolve_config(task, name, None, None, {}) == before

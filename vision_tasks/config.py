@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from copy import deepcopy
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -182,7 +183,8 @@ class TrainConfig(BaseModel):
             place, key = (merged.get(group), EARLIER.get(part, part)) if dot else (merged, name)
             if not isinstance(place, dict) or key not in place:
                 raise unknown_name("setting", name, [*merged, *(f"augment.{part}" for part in merged["augment"])])
-            place[key] = value
+            # A copy: parts that follow are set in it, and it may be the recipe of a model.
+            place[key] = deepcopy(value)
         try:
             return type(self).model_validate(merged)
         except ValidationError as error:

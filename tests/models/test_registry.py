@@ -29,7 +29,7 @@ def test_names() -> None:
     [
         ("resnet19", "unknown model 'resnet19'; did you mean .*resnet18"),
         ("yolov7n", "unknown model 'yolov7n'; did you mean .*yolov8n"),
-        ("qqqq", "unknown model 'qqqq'; known: alexnet, .*efficientnet_b0.* and \d+ more"),
+        ("qqqq", r"unknown model 'qqqq'; known: alexnet, .*efficientnet_b0.* and \d+ more"),
         ("resnet18:resnet34", "takes no encoder; write 'resnet18'"),
         ("unet:", None),
     ],

@@ -33,7 +33,11 @@ FLOORS = {
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 ADAPTERS = {
-    "torchvision.models": {"models/torchvision_classifiers.py", "models/torchvision_detectors.py"},
+    "torchvision.models": {
+        "models/torchvision_classifiers.py",
+        "models/torchvision_detectors.py",
+        "models/torchvision_segmenters.py",
+    },
     "ultralytics": {"models/ultralytics_yolo.py"},
     "segmentation_models_pytorch": {"models/smp.py"},
     "timm": {"models/timm_classifiers.py", "models/timm_weights.py"},

@@ -336,7 +336,7 @@ class Masks:
         return []
 
     def counts(self, num_classes: int) -> Tensor:
-        return self.index[self.index != IGNORE].long().bincount(minlength=num_classes).float()
+        return self.index.flatten().bincount(minlength=256)[:num_classes].float()
 
     def renumbered(self, numbers: Sequence[int]) -> Masks:
         table = torch.arange(256, device=self.index.device)

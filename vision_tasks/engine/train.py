@@ -303,7 +303,8 @@ class Training(Generic[T]):
         """Add to the epoch's sums, over all processes; the mean loss of this part, fetched from the device once."""
         position, classes = self.position, len(self.data.classes)
         own = torch.stack([loss.detach() for loss in losses.values()]).double() * images
-        shown = targets.counts(classes).to(own) if images else own.new_zeros(classes)
+        # In the first epoch only, after which they are told: counting the pixels of masks takes time.
+        shown = targets.counts(classes).to(own) if images and not position.epoch else own.new_zeros(classes)
         sums = self._sum_over_processes(torch.cat([own, own.new_tensor([images]), shown])).tolist()
         total, count = sum(sums[: len(losses)]), sums[len(losses)]
         position.images += round(count)

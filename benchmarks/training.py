@@ -38,7 +38,8 @@ class Case:
     batch_size: int
     peer: str  # module under benchmarks.peers
     target: float
-    ours: tuple[str, ...] = ()  # more options of our command, that make the work the same
+    ours: tuple[str, ...] = ()  # more options of our command
+    batches: int = 0  # an epoch, where a whole one would take the peer a quarter of an hour; 0 = all
 
     def options(self, data_root: Path, epochs: int) -> list[str]:
         """The options that ours and the peer have in common."""
@@ -50,6 +51,12 @@ class Case:
         }
         return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
+    @property
+    def our_options(self) -> list[str]:
+        """More options of our command, that make the work the same as the peer's."""
+        fewer = ("--set", f"max_images={self.batches * self.batch_size}") if self.batches else ()
+        return [*self.ours, *fewer]
+
     def __str__(self) -> str:
         return f"{self.task}: {self.model} at {self.image_size} on {self.data}, batch {self.batch_size}"
 
@@ -60,7 +67,16 @@ NOT_MEASURED = ("any task on CUDA: the peers train on the CPU", "any task in bf1
 CASES = (
     Case("classify", "resnet18", "classify-clothing-small", 128, 32, "classify_torchvision", 2.0),
     Case("detect", "yolo11n", "detect-bccd-voc", 320, 16, "detect_ultralytics", 3.0, NO_MIX_OFF),
-    Case("detect", "fasterrcnn_mobilenet_v3_large_320_fpn", "detect-bccd-voc", 192, 8, "detect_torchvision", 1.2),
+    Case(
+        "detect",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "detect-bccd-voc",
+        192,
+        8,
+        "detect_torchvision",
+        1.2,
+        batches=6,
+    ),
     Case("segment", "unet:resnet18", "segment-nuclei-dsb2018", 256, 8, "segment_smp", 2.0),
 )
 
@@ -85,10 +101,14 @@ def our_rate(case: Case, options: Sequence[str], extra: Sequence[str]) -> float:
 def compare(case: Case, data_root: Path, epochs: int, repeats: int, extra: Sequence[str]) -> Comparison:
     """Both in turns."""
     print(case, flush=True)
-    options, own = case.options(data_root, epochs), [*case.ours, *extra]
+    options, own = case.options(data_root, epochs), [*case.our_options, *extra]
     with ForeignLoad() as foreign:
         rates = interleave(
-            {"peer": lambda: peer_rate(case, options), "ours": lambda: our_rate(case, options, own)}, repeats
+            {
+                "peer": lambda: peer_rate(case, [*options, "--max-batches", str(case.batches)]),
+                "ours": lambda: our_rate(case, options, own),
+            },
+            repeats,
         )
     return Comparison(
         name=str(case),
@@ -107,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = sorted({case.task for case in CASES})
     parser.add_argument("--tasks", nargs="+", choices=names, default=names)
+    parser.add_argument("--models", nargs="+", choices=[case.model for case in CASES], help="of these tasks; else all")
     parser.add_argument("--data-root", type=Path, default=DATA_ROOT)
     parser.add_argument("--epochs", type=int, default=3, help="a run; the first is warm-up")
     parser.add_argument("--repeats", type=int, default=3)
@@ -114,7 +135,8 @@ def main() -> None:
     parser.add_argument("--name", default="training", help="of the report")
     parser.add_argument("--ours", nargs=argparse.REMAINDER, default=[], help="more options for our command; comes last")
     arguments = parser.parse_args()
-    chosen = [case for case in CASES if case.task in arguments.tasks]
+    models = arguments.models or [case.model for case in CASES]
+    chosen = [case for case in CASES if case.task in arguments.tasks and case.model in models]
     measured = [
         compare(case, arguments.data_root.resolve(), arguments.epochs, arguments.repeats, arguments.ours)
         for case in chosen

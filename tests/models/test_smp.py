@@ -119,11 +119,31 @@ def test_encoders() -> None:
         create_model("unet:resnet19", CLASSES)
 
 
-@pytest.mark.parametrize("name", ["unetplusplus:mit_b0", "deeplabv3:densenet121", "dpt:resnet18", "unet:tu-nothing"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unetplusplus:mit_b0",
+        "deeplabv3:densenet121",
+        "dpt:resnet18",
+        "unet:tu-nothing",
+        "unet:tu-swin_tiny_patch4_window7_224",
+        "upernet:tu-swin_tiny_patch4_window7_224",
+        "unet:tu-maxvit_pico_rw_256",
+    ],
+)
 def test_encoders_that_a_decoder_cannot_take(name: str) -> None:
     arch, _, encoder = name.partition(":")
     with pytest.raises(UserError, match=rf"{arch} can't be built on the encoder '{encoder}' \(.+\); use another, as "):
         create_model(name, CLASSES)
+
+
+def test_an_error_without_words_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **options: object) -> nn.Module:
+        raise NotImplementedError
+
+    monkeypatch.setattr(smp, "create_model", refuse)
+    with pytest.raises(UserError, match=r"encoder 'resnet18' \(NotImplementedError\); use another"):
+        create_model("unet:resnet18", CLASSES)
 
 
 def test_parts_that_no_decoder_looks_at_are_left_out() -> None:

@@ -61,8 +61,9 @@ def _built(info: ModelInfo, arch: str, encoder: str, smallest: int) -> Any:
             _hasten(net.decoder.blocks)
         device = next(net.parameters()).device
         _drop_unused(net, torch.zeros(1, info.channels, side, side, device=device))
-    except (ValueError, RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (ValueError, RuntimeError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
+        # An assertion is how timm's encoders refuse a canvas that isn't the one they were made for.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{arch} can't be built on the encoder '{encoder}' ({reason}); use another, as {arch}:resnet34"
         ) from error

@@ -39,7 +39,7 @@ _UNSIGNED = 1  # a kind of numbers
 _PREMULTIPLIED = 1  # a kind of extra samples
 # GDAL decodes whole blocks and keeps some. In larger ones a region would cost what the image does.
 _LARGEST_BLOCK = 2**24  # pixels
-_KEPT_MEGABYTES = "128"  # a row of 512 px tiles of an RGB image 20,000 px wide has 31
+_KEPT_MEGABYTES = "64"  # a row of 512 px tiles of an RGB image 20,000 px wide has 31
 _ONLY_NAME = "image.tif"
 
 

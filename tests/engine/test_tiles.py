@@ -411,7 +411,7 @@ def test_memory_is_bounded_by_tiles(tmp_path):
     assert done.returncode == 0, done.stderr
     predicted, kilobytes = map(int, done.stdout.split())
     assert predicted == 1
-    # GDAL's blocks, the copy of 3,000 x 3,000 that is drawn on, and the mask's file, as far as the system has it mapped.
+    # GDAL's blocks, the copy of 3,000 x 3,000 that is drawn on, and the mask's file, where the system has it mapped.
     assert kilobytes < 400_000
     mask = np.asarray(Image.open(tmp_path / "second" / "out" / "masks" / "a.tif.png"))
     pixels, model = read_image(tmp_path / "second" / "photos" / "a.tif").pixels, Point(8)

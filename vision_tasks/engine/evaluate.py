@@ -48,8 +48,12 @@ def score(
     batch_size: int,
     intervals: bool = True,
 ) -> tuple[dict[str, Any], list[Failure]]:
-    """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored)."""
-    metric = task.metric(classes)
+    """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored).
+
+    Without `intervals` they are those that a training reads, which some tasks have a faster metric for.
+    """
+    make = task.metric if intervals else task.training_metric or task.metric
+    metric = make(classes)
     place = model.device if task.metric_on_device else torch.device("cpu")
     failures: list[Failure] = []
     plans = fitted_plans(len(samples), spec, batch_size)

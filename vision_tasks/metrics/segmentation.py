@@ -75,12 +75,13 @@ class SegmentationMetric:
         """
         confusion = self._confusion()
         counts = self._of_images()
+        per_image = _miou_of_images(counts)
         return {
-            **estimate(len(counts), partial(_scores, counts), intervals),
+            **estimate(len(counts), partial(_scores, counts, per_image), intervals),
             "images": len(counts),
             "confusion": confusion.tolist(),
             "per_class": per_class(self._classes, _columns(counts.sum(axis=0))),
-            "worst": self._worst(_miou_of_images(counts)),
+            "worst": self._worst(per_image),
         }
 
     def _of_images(self) -> Array:
@@ -115,11 +116,13 @@ def _overlap(pairs: Tensor, classes: int) -> Tensor:
     return torch.stack([pairs.diagonal()[:classes], pairs[:classes].sum(dim=1), pairs[:, :classes].sum(dim=0)])
 
 
-def _scores(counts: Array, draws: Array) -> Scores:
-    """The headline scores [R] when each image, `counts` [n,1 or 2,3,K], counts as often as `draws` [R,n] says."""
+def _scores(counts: Array, per_image: Array, draws: Array) -> Scores:
+    """The scores [R] when each image counts as often as `draws` [R,n] says.
+
+    Of the images are `counts` [n,1 or 2,3,K] and `per_image`, the mean IoU of each, [n].
+    """
     sums = np.tensordot(draws, counts, 1)  # [R,1 or 2,3,K]
     iou, dice = _ratios(sums[:, 0])
-    per_image = _miou_of_images(counts)
     counted = ~np.isnan(per_image)
     miou = mean_of_defined(iou)
     near = {"boundary_iou": mean_of_defined(_ratios(sums[:, 1])[0])} if counts.shape[1] > 1 else {}

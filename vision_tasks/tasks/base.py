@@ -80,5 +80,7 @@ class Task(Generic[T]):
     always: tuple[str, ...] = ("jsonl",)  # formats that are written unasked: those that `stored` reads
     several: Task[T] | None = None  # the record for data whose images may have several classes at once
     metric_on_device: bool = False  # whether `metric` counts where the predictions are, and not on the CPU
+    training_metric: Callable[[Sequence[str]], Metric[T]] | None = None
+    # ^ a faster `metric` for validation while training, with the headline's scores; None = the same one
     compare: Compare[T] | None = None  # draws what `metric` calls `worst`
     stitch: Stitch[T] | None = None  # how predictions for tiles become one; None = tiles make no sense

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
@@ -57,6 +58,7 @@ SEGMENT: Task[Masks] = Task(
     score="miou",
     headline=("miou", "dice", "pixel_accuracy"),
     metric_on_device=True,
+    training_metric=partial(SegmentationMetric, boundary=False),
     stored=read_stored_masks,
     compare=masks_beside,
     record=record,

@@ -121,12 +121,84 @@ def test_large_objects_seen_from_afar_take_the_place_of_pieces():
     assert stitched(seen, view=[((19, 21, 161, 159), 0, 0.5)]) == [((19, 21, 161, 159), 0, 0.75)]
 
 
-def test_groups_do_not_depend_on_the_order_of_certainty():
-    """The surest pairs are joined first: the piece goes to the box that it fits better."""
-    regions = np.array([LEFT, RIGHT], dtype=float)
-    xyxy = np.array([(60, 20, 100, 40), (60, 26, 100, 46), (75, 25, 140, 45)], dtype=float)
-    found = grouped(xyxy, np.zeros(3, np.int64), np.array([0, 0, 1]), regions)
-    assert found[1] == found[2] != found[0]
+REGIONS = np.array([LEFT, RIGHT], dtype=float)
+TWO_AND_ONE = np.array([(60, 20, 100, 40), (60, 26, 100, 46), (75, 25, 140, 45)], dtype=float)
+
+
+@pytest.mark.parametrize(("scores", "partner"), [((0.5, 0.5), 1), ((0.6, 0.5), 1), ((0.9, 0.1), 0)])
+def test_a_piece_goes_to_the_box_that_it_fits_unless_that_is_hardly_believed_in(scores, partner):
+    """In what both tiles see, the piece overlaps the first box by 15 / 25 and the second by 19 / 21."""
+    found = grouped(TWO_AND_ONE, np.zeros(3, np.int64), np.array([*scores, 0.9]), np.array([0, 0, 1]), REGIONS)
+    assert found[2] == found[partner] != found[1 - partner]
+
+
+def test_a_worthless_box_takes_no_piece_from_an_object():
+    seen = {
+        LEFT: [((60, 20, 100, 40), 0, 0.75)],
+        RIGHT: [((61, 20, 140, 40), 0, 0.75), ((75, 20, 100, 40), 0, 0.02)],
+    }
+    assert stitched(seen) == [((61, 20, 140, 40), 0, 0.75), ((75, 20, 100, 40), 0, 0.02)]
+
+
+def test_a_worthless_box_does_not_stand_for_what_it_disappears_in():
+    """It is whole in its tile, and the piece is not; nor does it make the piece larger."""
+    seen = {LEFT: [((40, 20, 100, 40), 0, 0.75)], RIGHT: [((77, 18, 110, 40), 0, 0.02)]}
+    assert stitched(seen) == [((40, 20, 100, 40), 0, 0.75)]
+
+
+def test_a_worthless_box_joins_no_two_objects():
+    """The left and the right tile see one object each; the middle one sees neither, and something across both."""
+    tiles = tiles_of((100, 250), 100)
+    assert [tile.region[0] for tile in tiles] == [0, 75, 150]
+    seen = {
+        (0, 0, 100, 100): [((50, 10, 100, 30), 0, 0.75)],
+        (75, 0, 175, 100): [((75, 10, 175, 30), 0, 0.02)],
+        (150, 0, 250, 100): [((150, 10, 200, 30), 0, 0.5)],
+    }
+    assert stitched(seen, size=(100, 250)) == [((50, 10, 100, 30), 0, 0.75), ((150, 10, 200, 30), 0, 0.5)]
+
+
+def seen_well(objects, size, random):
+    """What a good network sees: in each tile the part of each object (box, class, score) in it, to two pixels."""
+    seen = {}
+    for tile in tiles_of(size, 100):
+        low, high = np.array(tile.region[:2]), np.array(tile.region[2:])
+        seen[tile.region] = []
+        for box, label, score in objects:
+            corners = (np.reshape(box, (2, 2)) + random.integers(-2, 3, (2, 2))).clip(low, high)
+            if (corners[1] - corners[0]).min() > 8:
+                seen[tile.region].append((corners.ravel().tolist(), label, score))
+    return seen
+
+
+def with_noise(seen, random):
+    """Boxes of up to 0.12 beside them: about what is there, and anywhere in the tiles."""
+    noisy = {}
+    for (x0, y0, x1, y1), found in seen.items():
+        near = [box + random.integers(-6, 7, 4) for box, _, _ in found for _ in range(5)]
+        anywhere = random.uniform((x0, y0, x0, y0), (x1, y1, x1, y1), (30, 4))
+        boxes = [np.sort(np.clip(box, (x0, y0) * 2, (x1, y1) * 2).reshape(2, 2), axis=0) for box in [*near, *anywhere]]
+        labels, scores = random.integers(2, size=len(boxes)).tolist(), random.uniform(0.001, 0.12, len(boxes)).tolist()
+        noise = zip([box.ravel().tolist() for box in boxes], labels, scores, strict=True)
+        noisy[x0, y0, x1, y1] = found + [row for row in noise if min(np.subtract(row[0][2:], row[0][:2])) > 1]
+    return noisy
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_changes_nothing_of_what_is_believed(seed):
+    random, size = np.random.default_rng(seed), (460, 460)
+    corners = [(x, y) for x in range(3, 400, 66) for y in range(3, 400, 66)]
+    sides = random.integers(25, 61, (len(corners), 2))
+    objects = [
+        ((x, y, x + width, y + height), k % 2, 0.5 + k / 99)
+        for k, ((x, y), (width, height)) in enumerate(zip(corners, sides.tolist(), strict=True))
+    ]
+    seen = seen_well(objects, size, random)
+    believed = stitched(seen, size=size)
+    assert len(believed) == len(objects)
+    found = stitched(with_noise(seen, random), size=size)
+    assert [row for row in found if row[2].expected > 0.25] == believed
+    assert len(found) > 5 * len(believed)
 
 
 def test_a_shrunken_result_has_the_boxes_of_a_smaller_picture():

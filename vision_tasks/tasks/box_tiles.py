@@ -4,12 +4,15 @@ Two boxes of different tiles are of one object if they have one class and, withi
 intersection over union of 0.5 or more. So pieces of an object that tiles cut are joined however large it is, while
 objects that touch one another stay apart: where both are seen, they are in different places. (Greedy merging by the
 intersection over the smaller area, as in SAHI, Akyon et al. 2022, joins pieces only if what is shared is half of one of
-them, and joins small objects to large ones in front of which they are.) The likest pairs are joined first, and never
-two boxes of one tile.
+them, and joins small objects to large ones in front of which they are.)
 
-Of boxes that are joined, the most certain one that no tile cut is taken; where all are cut, the rectangle around them;
-the score is the highest. The whole image is seen once more on one canvas, for objects that are larger than a tile:
-smaller ones are seen better there, if only in pieces.
+The pairs that are most certain and most alike are joined first, and never two boxes of one tile: networks give hundreds
+of boxes that they hardly believe in, and none of those may take the place of one that they do. A box far less certain
+than another only disappears in it.
+
+Of boxes that are joined and of comparable certainty, the most certain one that no tile cut is taken; where all are cut,
+the rectangle around them; the score is the highest. The whole image is seen once more on one canvas, for objects that
+are larger than a tile: smaller ones are seen better there, if only in pieces.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 _SAME = 0.5  # intersection over union
+_COMPARABLE = 1 / 4  # of the higher score
 _CUT = 1 / 64  # of a tile's side: boxes that end so close to an inner edge are taken for cut
 _WHOLE, _FROM_AFAR, _PIECE = range(3)  # how well an object was seen, the best first
 
@@ -68,14 +72,17 @@ class BoxStitching:
     def _joined(self) -> Boxes:
         xyxy, label, score, how_well = (np.concatenate(column) for column in zip(*self._seen, strict=True))
         tile = np.repeat(np.arange(len(self._seen)), [len(boxes) for boxes, *_ in self._seen])
-        group = grouped(xyxy, label, tile, np.array(self._regions, dtype=np.float64))
-        # Of each group the best-seen box comes first, and of several the most certain one.
-        order = np.lexsort((-score, how_well, group))
+        group = grouped(xyxy, label, score, tile, np.array(self._regions, dtype=np.float64))
+        highest = _highest(score, group)
+        counted = ~(score < _COMPARABLE * highest[group])
+        # Of each group the best-seen box that counts comes first, and of several the most certain one.
+        order = np.lexsort((-score, how_well, ~counted, group))
         first = order[np.unique(group[order], return_index=True)[1]]
+        around = _around(xyxy[counted], group[counted])
         return Boxes.single(
-            torch.from_numpy(np.where(how_well[first, None] == _PIECE, _around(xyxy, group), xyxy[first])),
+            torch.from_numpy(np.where(how_well[first, None] == _PIECE, around, xyxy[first])),
             torch.from_numpy(label[first]),
-            score=torch.from_numpy(_highest(score, group)),
+            score=torch.from_numpy(highest),
         )
 
     def _large(self, xyxy: Floats) -> NDArray[np.bool_]:
@@ -84,10 +91,10 @@ class BoxStitching:
         return np.asarray((xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=0) > max(x1 - x0, y1 - y0))
 
 
-def grouped(xyxy: Floats, label: Numbers, tile: Numbers, regions: Floats) -> Numbers:
+def grouped(xyxy: Floats, label: Numbers, score: Floats, tile: Numbers, regions: Floats) -> Numbers:
     """Numbers 0, 1, ... [N] of the objects that boxes [N,4] are of; `tile` [N] says in which of `regions` [T,4]."""
-    groups = _Groups(tile)
-    for one, two in _likest_pairs(xyxy, label, tile, regions):
+    groups = _Groups(tile, score)
+    for one, two in _surest_pairs(xyxy, label, score, tile, regions):
         groups.join(one, two)
     return groups.numbers()
 
@@ -95,14 +102,18 @@ def grouped(xyxy: Floats, label: Numbers, tile: Numbers, regions: Floats) -> Num
 class _Groups:
     """Sets of boxes, each at first alone; no set gets two boxes of one tile."""
 
-    def __init__(self, tile: Numbers) -> None:
+    def __init__(self, tile: Numbers, score: Floats) -> None:
         self._parent = list(range(len(tile)))
         self._tiles = [{number} for number in tile.tolist()]
+        self._score = score.tolist()
 
     def join(self, one: int, two: int) -> None:
         """Make one set of those of two boxes, if it may be."""
+        strong, weak = (one, two) if self._score[one] >= self._score[two] else (two, one)
+        # A box that is hardly believed in says nothing about which others are of one object.
+        apart = self._score[weak] < _COMPARABLE * self._score[strong] and not self._alone(weak)
         one, two = self._root(one), self._root(two)
-        if self._tiles[one].isdisjoint(self._tiles[two]):
+        if not apart and self._tiles[one].isdisjoint(self._tiles[two]):
             self._parent[two] = one
             self._tiles[one] |= self._tiles[two]
 
@@ -111,6 +122,9 @@ class _Groups:
         roots = [self._root(box) for box in range(len(self._parent))]
         return np.asarray(np.unique(roots, return_inverse=True)[1].reshape(-1), np.int64)
 
+    def _alone(self, box: int) -> bool:
+        return len(self._tiles[self._root(box)]) == 1
+
     def _root(self, box: int) -> int:
         while self._parent[box] != box:
             self._parent[box] = self._parent[self._parent[box]]
@@ -118,17 +132,17 @@ class _Groups:
         return box
 
 
-def _likest_pairs(xyxy: Floats, label: Numbers, tile: Numbers, regions: Floats) -> list[tuple[int, int]]:
-    """Pairs of boxes of different tiles that are of one object, the surest first."""
+def _surest_pairs(xyxy: Floats, label: Numbers, score: Floats, tile: Numbers, regions: Floats) -> list[tuple[int, int]]:
+    """Pairs of boxes of different tiles that are of one object, by the lower score times how much they overlap."""
     rows = np.split(np.arange(len(tile)), np.searchsorted(tile, np.arange(1, len(regions))))
-    overlaps, ones, twos = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    certainties, ones, twos = [np.zeros(0)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for one, two, shared in _meeting(regions):
         overlap = _overlap(_clipped(xyxy[rows[one]], shared), _clipped(xyxy[rows[two]], shared))
         i, j = np.nonzero((overlap >= _SAME) & (label[rows[one]][:, None] == label[rows[two]]))
-        overlaps.append(overlap[i, j])
         ones.append(rows[one][i])
         twos.append(rows[two][j])
-    order = np.argsort(-np.concatenate(overlaps), kind="stable")
+        certainties.append(overlap[i, j] * np.minimum(score[ones[-1]], score[twos[-1]]))
+    order = np.argsort(-np.concatenate(certainties), kind="stable")
     pairs = np.stack([np.concatenate(ones), np.concatenate(twos)], axis=1)[order]
     return [(one, two) for one, two in pairs.tolist()]
 

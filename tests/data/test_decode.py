@@ -142,6 +142,20 @@ def test_exif_orientation_equals_pillow(orientation, kind):
     assert np.abs(upright(data).astype(int) - expected).max() <= (2 if kind == "JPEG" else 0)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_a_turned_tiff_is_turned_once(orientation, compression, mode):
+    """Judged by the same picture as a PNG with the same orientation."""
+    grey = np.asarray(Image.fromarray(SMOOTH).convert("L"))
+    stored = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(SMOOTH).convert(mode)
+    data = encoded(stored, "TIFF", tiffinfo={0x0112: orientation}, compression=compression)
+    plain = Image.fromarray(SMOOTH if mode == "RGB" else grey)
+    exif = plain.getexif()
+    exif[0x0112] = orientation
+    assert np.abs(upright(data).astype(int) - upright(encoded(plain, "PNG", exif=exif))).max() <= 1
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_scaled_decoding_keeps_places(orientation):
     """A mark stays where it is, whatever the reduction and orientation, for sizes that don't divide evenly."""

@@ -187,8 +187,8 @@ def _read_header(data: bytes) -> _Header:
 
 
 def _read_orientation(image: Image.Image, data: bytes) -> int:
-    # Without its chunk, Pillow would decode the whole PNG to look for one behind the pixels.
-    if image.format == "PNG" and b"eXIf" not in data:
+    # Without its chunk, Pillow would decode the whole PNG to look for one behind the pixels. A TIFF it turns by itself.
+    if image.format == "TIFF" or (image.format == "PNG" and b"eXIf" not in data):
         return 1
     orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     return orientation if orientation in range(1, 9) else 1
@@ -207,11 +207,17 @@ def _decode_pixels(data: bytes, header: _Header, reduction: int) -> tuple[Pixels
     if by_opencv and (pixels := _decode_opencv(data, reduction)) is not None:
         return _require_size(pixels, header, reduction), reduction
     pixels = _decode_pillow(data)
-    if pixels is None and not by_opencv:
+    if pixels is None and not by_opencv and not _is_turned_tiff(data):
         pixels = _decode_opencv(data, 1)
     if pixels is None:
         raise DecodeError(f"damaged {header.format} data")
     return _require_size(pixels, header, 1), 1
+
+
+def _is_turned_tiff(data: bytes) -> bool:
+    """What OpenCV would leave lying and Pillow turns."""
+    tags = read_tags(data)
+    return tags is not None and tags.orientation != 1
 
 
 def _require_end(data: bytes, header: _Header) -> None:

@@ -34,6 +34,8 @@ bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (hal
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.detection_metrics
+	$(BIN)/python -m benchmarks.mask_metrics
+	$(BIN)/python -m benchmarks.large_images
 
 # A torchvision is built for one torch: the pair is held together here.
 lock: .venv/installed  ## renew requirements.lock (needs uv)

@@ -18,6 +18,7 @@ from vision_tasks.cards import (
     weight_names,
 )
 from vision_tasks.errors import UserError
+from vision_tasks.tasks import get_task
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("resnet", "resnext", "wide_resnet", "inception", "alexnet", "vgg", "googlenet", "mobilenet",
@@ -90,6 +91,8 @@ def test_dataset_cards_are_whole(name: str) -> None:
     assert sum(card.splits.values()) > 0
     assert all(file.sha256 or file.md5 for file in card.files)
     assert len({file.name for file in card.files}) == len(card.files)
+    for task in (card.task, *card.also):
+        assert card.format in [reader.format for reader in get_task(task).readers]
 
 
 def test_the_well_known_sets_have_cards() -> None:

@@ -50,10 +50,8 @@ def load_dataset(task: str, data: PathLike, data_format: str | None = None) -> D
     record = get_task(task)
     if str(data) in dataset_names() and not Path(data).exists():
         card = dataset_card(str(data))
-        if card.task != task:
-            raise UserError(f"data set '{card.name}' is for {card.task}, not for {task}")
-        if card.format not in [reader.format for reader in record.readers]:
-            raise UserError(f"data set '{card.name}' is in the format {card.format}, which can't be read yet")
+        if task not in (card.task, *card.also):
+            raise UserError(f"data set '{card.name}' is for {' and '.join((card.task, *card.also))}, not for {task}")
         data_format = data_format or card.format
     with downloading() as report:
         return open_dataset(data_path(data, report), record.readers, data_format)

@@ -21,6 +21,7 @@ Hex8 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
 Hex32 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 Hex64 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+Task = Literal["classify", "detect", "segment"]
 Triple = tuple[float, float, float]  # red, green, blue
 
 _NUMBERED = re.compile(r"(\d+) (.+)")  # a line of a class list with ids: `1 person`
@@ -50,7 +51,8 @@ class DatasetCard(_Record):
 
     name: str
     title: str
-    task: Literal["classify", "detect", "segment"]
+    task: Task
+    also: tuple[Task, ...] = ()  # other tasks that have a reader of this format, and read classes of their own
     format: str  # of the reader
     homepage: Url
     licence: str  # SPDX, or in words
@@ -85,7 +87,7 @@ class WeightCard(_Record):
 
     name: str
     model: str  # in the registry
-    task: Literal["classify", "detect", "segment"]
+    task: Task
     data: str  # what it was trained on; `--weights DATA` takes a model's best card of that name
     classes: str  # the list weights/classes/CLASSES.txt, in the order of the network's outputs
     canvas: tuple[int, int]  # (height, width) of evaluation

@@ -162,11 +162,11 @@ def test_names_of_any_bytes_train_and_resume(tmp_path):
     assert vt.train("classify", resume=run) == run
 
 
-def test_a_card_of_a_format_that_cannot_be_read_yet_is_not_fetched(monkeypatch):
+def test_a_card_of_other_tasks_is_not_fetched(monkeypatch):
     monkeypatch.setattr("vision_tasks.api.data_path", lambda *_: pytest.fail("fetched"))
-    with pytest.raises(vt.UserError, match="can't be read yet"):
-        vt.train("segment", data="camvid")
-    with pytest.raises(vt.UserError, match="is for detect, not for classify"):
+    with pytest.raises(vt.UserError, match="is for segment, not for detect"):
+        vt.train("detect", data="camvid")
+    with pytest.raises(vt.UserError, match="is for detect and segment, not for classify"):
         vt.train("classify", data="coco2017")
 
 

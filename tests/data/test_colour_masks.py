@@ -67,6 +67,78 @@ def test_a_mask_is_its_colours_however_it_is_stored(tmp_path: Path, mode: str) -
     np.testing.assert_array_equal(first(tmp_path), index)
 
 
+def quantised(index: np.ndarray, order: tuple[int, ...], colours: dict[str, tuple[int, int, int]]) -> Image.Image:
+    """Class indices as a palette of the classes' colours in another `order`."""
+    image = Image.fromarray(np.uint8(np.argsort(order))[index], mode="P")
+    image.putpalette([channel for each in order for channel in list(colours.values())[each]])
+    return image
+
+
+@pytest.mark.parametrize("quantise", ["Pillow", "in another order", "in orders that differ"])
+def test_a_set_of_palettes_is_its_colours_if_the_list_has_them_in_another_order(tmp_path: Path, quantise: str) -> None:
+    colours = {"background": (0, 0, 0), "a": (128, 64, 128), "b": (0, 0, 142)}
+    written = write_colour_masks(tmp_path, colours, splits=("train", "val"))
+    for split in written.values():
+        for i, (name, index) in enumerate(split.items()):
+            if quantise == "Pillow":
+                image = Image.fromarray(in_colours(index, colours)).quantize(8, dither=Image.Dither.NONE)
+            else:
+                image = quantised(index, (2, 0, 1) if i % 2 and quantise != "in another order" else (1, 0, 2), colours)
+            image.save((tmp_path / name.replace("images", "masks")).with_suffix(".png"))
+    dataset = open_dataset(tmp_path, SEGMENT.readers)
+    assert (dataset.format, dataset.flaws) == ("colour-masks", ())
+    for split, samples in dataset.splits.items():
+        for sample in samples:
+            np.testing.assert_array_equal(sample.truth(SIZE).index[0], written[split][sample.id])
+
+
+def test_palettes_of_the_lists_own_order_or_of_other_colours_are_indices(tmp_path: Path) -> None:
+    index = write_colour_masks(tmp_path, splits=("train",), images=1)["train"]["train/images/000.jpg"]
+    index[0] = IGNORE
+    others = {**COLOURS, "b": (1, 2, 3)}
+    for colours, order in ((COLOURS, (0, 1, 2)), (others, (1, 0, 2))):
+        image = Image.fromarray(index, mode="P")
+        palette = [channel for each in order for channel in list(colours.values())[each]]
+        image.putpalette(palette + [0, 0, 0] * 253)
+        image.save(tmp_path / MASK)
+        dataset = open_dataset(tmp_path, SEGMENT.readers)
+        assert dataset.format == "mask-pairs"
+        np.testing.assert_array_equal(dataset.splits["train"][0].truth(SIZE).index[0], index)
+
+
+def test_a_late_palette_that_contradicts_the_list_is_an_error(tmp_path: Path) -> None:
+    """Four masks of background alone tell nothing."""
+    written = write_colour_masks(tmp_path, splits=("train",), images=5)["train"]
+    for name, index in written.items():
+        seen = index if name.endswith("004.jpg") else np.zeros_like(index)
+        quantised(seen, (0, 2, 1), COLOURS).save(tmp_path / name.replace("images", "masks").replace("jpg", "png"))
+    samples = open_dataset(tmp_path, SEGMENT.readers).splits["train"]
+    assert not samples[0].truth(SIZE).index.any()
+    with pytest.raises(
+        UserError, match=r"004\.png: its palette has the class list's colours .* --data-format colour-m"
+    ):
+        samples[4].truth(SIZE)
+    forced = open_dataset(tmp_path, SEGMENT.readers, "colour-masks").splits["train"]
+    np.testing.assert_array_equal(forced[4].truth(SIZE).index[0], written["train/images/004.jpg"])
+
+
+def test_grey_of_one_channel_is_a_colour_if_the_list_has_it_as_nothing_else(tmp_path: Path) -> None:
+    colours = {"a": (0, 0, 0), "b": (128, 128, 128), "c": (200, 200, 200)}
+    written = write_colour_masks(tmp_path, colours, splits=("train",), images=5)["train"]
+    for name, index in written.items():
+        save((tmp_path / name.replace("images", "masks")).with_suffix(".png"), np.uint8([0, 128, 200])[index])
+    samples = open_dataset(tmp_path, SEGMENT.readers).splits["train"]
+    for sample in samples:
+        np.testing.assert_array_equal(sample.truth(SIZE).index[0], written[sample.id])
+    for i in range(4):
+        save(tmp_path / "train" / "masks" / f"{i:03}.png", np.zeros(SIZE, np.uint8))
+    late = open_dataset(tmp_path, SEGMENT.readers).splits["train"][4]
+    with pytest.raises(
+        UserError, match=r"004\.png: has the values .*; .*--data-format colour-masks reads them by colour"
+    ):
+        late.truth(SIZE)
+
+
 def test_a_format_can_be_forced(tmp_path: Path) -> None:
     """Grey masks with a list of colours are values, unless it is said that they are colours."""
     index = write_mask_pairs(tmp_path, class_list=False)["train"]["train/images/000.jpg"]

@@ -7,7 +7,8 @@
 - fast.ai's: `images/` and `labels/NAME_P.png` with masks of values, `codes.txt`, and `valid.txt`, which lists val.
 - the authors': `701_StillsRaw_full/` and `LabeledApproved_full/NAME_L.png` with masks of colours, `label_colors.txt`.
 
-Whether masks have values or colours is seen by the first of them. Other data sets in these layouts are read alike.
+Whether masks have values or colours is seen by the first of them (see `mask_colours`). Other data sets in these layouts
+are read alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import in_order, split_name, subfolders
-from vision_tasks.data.readers.mask_files import are_coloured
+from vision_tasks.data.readers.mask_colours import are_coloured
 from vision_tasks.data.readers.mask_layout import Folders, Pairs, listed, masks_dataset, paired, unlisted
 from vision_tasks.data.readers.mask_legend import Legend, class_list, listed_legend
 from vision_tasks.errors import UserError

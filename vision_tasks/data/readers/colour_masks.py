@@ -1,8 +1,8 @@
 """A class for every pixel, as a colour: images/ and masks/ as `mask_pairs` has them, and a list of classes.
 
 - The list at the root says name,r,g,b of every class (see `mask_legend`); without colours in it they are Pascal VOC's.
-- Any kind of mask is read as its colours, palettes and grey too; alpha counts nothing. Masks of values are recognised
-  as `mask-pairs`.
+- Any kind of mask is read as its colours, palettes and grey too; alpha counts nothing. Masks meant by their values are
+  recognised as `mask-pairs` (see `mask_colours`).
 - A colour that is no class is an error: masks must be lossless (no JPEG) and must not have been smoothed or resized.
 """
 

@@ -7,8 +7,7 @@ is wrong, or the masks are, and one image less would help nobody.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,16 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from vision_tasks.data.limits import most_pixels
-from vision_tasks.data.readers.mask_legend import MOST_CLASSES, UNKNOWN, Legend, read_class_list, said_colour
+from vision_tasks.data.readers.mask_colours import are_listed_greys, other_by_colour
+from vision_tasks.data.readers.mask_legend import MOST_CLASSES, UNKNOWN, Entry, Legend, said_colour
+from vision_tasks.data.readers.stored_mask import is_grey, stored_mask
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Masks, Size
 
 _RGB = 0xFFFFFF
-_LOOKED_AT = 4  # masks, for colours; the first may be all background, which is grey
+_BY_COLOUR = "--data-format colour-masks reads them by colour"
 
 
 def mask_truth(path: Path, legend: Legend, size: Size | None) -> Masks:
@@ -33,7 +32,7 @@ def mask_truth(path: Path, legend: Legend, size: Size | None) -> Masks:
 
     Raises DecodeError for a mask that can't be read or is of another size, and UserError for pixels that are no class.
     """
-    values = pixel_colours(path) if legend.colours else pixel_values(path)
+    values = pixel_colours(path) if legend.colours else pixel_values(path, legend.listed)
     require_size(f"its mask ({path}) is", (values.shape[0], values.shape[1]), size)
     # OpenCV's table has 256 rows and takes bytes, but is twenty times as fast there.
     index = np.take(legend.table, values) if legend.colours else cv2.LUT(values, legend.table)
@@ -56,14 +55,21 @@ def require_size(stored: str, stored_size: Size, size: Size | None) -> None:
         raise DecodeError(f"{stored} {said}, the image is {seen}{turned}; mend one of them")
 
 
-def pixel_values(path: Path) -> NDArray[np.uint8]:
+def pixel_values(path: Path, listed: Sequence[Entry] = ()) -> NDArray[np.uint8]:
     """The values of a mask's only channel, or a palette's indices, [H,W]; alpha is dropped.
 
-    Raises DecodeError if it can't be read, UserError for colours other than grey and for values beyond 255.
+    Raises DecodeError if it can't be read, UserError for colours other than grey, for values beyond 255, and for a
+    palette of `listed` colours that says other classes than the indices do.
     """
-    values = _stored(path)
+    mask = stored_mask(path)
+    if other_by_colour(mask, listed):
+        raise UserError(
+            f"{path}: its palette has the class list's colours for other classes than its indices; {_BY_COLOUR}, or "
+            "take the colours out of the list"
+        )
+    values = mask.pixels
     if values.ndim == 3:
-        if values.shape[2] > 2 and not _is_grey(values):
+        if values.shape[2] > 2 and not is_grey(values):
             raise UserError(
                 f"{path}: has colours; a mask has one channel, the class of each pixel, or classes.csv must say "
                 "name,r,g,b of every class"
@@ -78,48 +84,12 @@ def pixel_values(path: Path) -> NDArray[np.uint8]:
 
 def pixel_colours(path: Path) -> NDArray[np.uint32]:
     """The colours of a mask as `colour_value` packs them, [H,W]; alpha is dropped. Raises DecodeError."""
-    pixels = cv2.cvtColor(_stored(path, "RGB"), cv2.COLOR_RGB2RGBA)  # four bytes are one number, three are not
+    pixels = cv2.cvtColor(
+        stored_mask(path, "RGB").pixels, cv2.COLOR_RGB2RGBA
+    )  # four bytes are one number, three are not
     values: NDArray[np.uint32] = pixels.view("<u4")[..., 0]
     values &= _RGB
     return values
-
-
-def are_coloured(masks: Iterable[Path], names: Path | None) -> bool:
-    """Whether masks are to be read by their colours, as the first few of them say.
-
-    They are if they have colours other than grey, and grey in several channels is one if the class list `names` gives
-    colours. Those that can't be read say nothing.
-    """
-    explained = names is not None and any(entry.colour is not None for entry in read_class_list(names))
-    return any(_is_coloured(mask, explained) for mask in islice(masks, _LOOKED_AT))
-
-
-def _is_coloured(path: Path, grey_too: bool) -> bool:
-    try:
-        values = _stored(path)
-    except DecodeError:
-        return False
-    return values.ndim == 3 and values.shape[2] > 2 and (grey_too or not _is_grey(values))
-
-
-def _is_grey(pixels: NDArray[Any]) -> bool:
-    red = pixels[..., 0]
-    return bool((red == pixels[..., 1]).all() and (red == pixels[..., 2]).all())
-
-
-def _stored(path: Path, mode: str | None = None) -> NDArray[Any]:
-    """The pixels of a file as they are, or converted to one of Pillow's modes."""
-    most = most_pixels()
-    try:
-        # Pillow and not OpenCV, which turns palettes into colours.
-        with Image.open(path) as opened:
-            if opened.width * opened.height <= most:
-                return np.asarray(opened if mode is None else opened.convert(mode))
-    except UnidentifiedImageError as error:
-        raise DecodeError(f"its mask ({path}) can't be read: it is no image, or of an unknown format") from error
-    except Exception as error:  # Pillow's plugins raise many kinds on damaged files
-        raise DecodeError(f"its mask ({path}) can't be read: {error}") from error
-    raise DecodeError(f"its mask ({path}) is larger than {most} pixels; raise VISION_TASKS_MAX_PIXELS for it")
 
 
 def _no_class(path: Path, legend: Legend, values: NDArray[Any]) -> UserError:
@@ -130,6 +100,8 @@ def _no_class(path: Path, legend: Legend, values: NDArray[Any]) -> UserError:
     wrong = some(f"{say(int(found[i]))} ({counts[i]} pixels)" for i in order)
     what = "colours" if legend.colours else "values"
     remedy = "name it void there" if legend.colours else "use 255"
+    if are_listed_greys(found.tolist(), legend.listed):
+        remedy = f"{_BY_COLOUR}, which the list has; or {remedy}"
     return UserError(
         f"{path}: has the {what} {wrong}, which are none of the {len(legend.names)} classes; mend the mask or the "
         f"class list, or {remedy} for what is to be ignored"

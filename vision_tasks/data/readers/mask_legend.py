@@ -16,7 +16,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,7 @@ class Legend:
     values: tuple[int, ...]  # of each class: the value of its pixels, or their colour by `colour_value`
     ignored: tuple[int, ...] = ()  # values, or colours, that count nowhere; the value 255 does not anyway
     colours: bool = False
+    listed: tuple[Entry, ...] = ()  # those with a colour, of masks of values: files may mean them by it
 
     @cached_property
     def table(self) -> NDArray[np.uint8]:
@@ -97,7 +98,9 @@ def listed_legend(path: Path, colours: bool) -> tuple[Legend, list[Flaw]]:
         flaws.append(Flaw(path, "gives no colours, but the masks have some: read by those of Pascal VOC"))
         entries = [entry._replace(colour=voc_colour(entry.value)) for entry in entries]
         return legend_of(path, entries, colours, (voc_colour(IGNORE),)), flaws
-    return legend_of(path, entries, colours), flaws
+    legend = legend_of(path, entries, colours)
+    listed = () if colours else tuple(entry for entry in entries if entry.colour is not None)
+    return replace(legend, listed=listed), flaws
 
 
 def read_class_list(path: Path) -> list[Entry]:

@@ -1,7 +1,7 @@
 """A class for every pixel: images/ and masks/, in each split's folder or with each split's folder in both.
 
 - A mask has one channel, or a palette whose indices count (not its colours), or is grey in all channels; a pixel's
-  value is its class, 255 counts nowhere. Masks with colours and a list of classes are for `colour_masks`.
+  value is its class, 255 counts nowhere. Masks meant by their colours (see `mask_colours`) are for `colour_masks`.
 - Classes are named by a list at the root (see `mask_legend`).
 - Without names every mask is read once, when the data set is opened, to find the values: `background` and `foreground`
   for two, else `background`, `class1`, ... Classes that no mask has, and masks of nothing but 255, are flaws then.
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, is_image
-from vision_tasks.data.readers.mask_files import are_coloured, pixel_values
+from vision_tasks.data.readers.mask_colours import are_coloured
+from vision_tasks.data.readers.mask_files import pixel_values
 from vision_tasks.data.readers.mask_layout import Folders, Pair, Pairs, images_and_masks, masks_dataset, paired
 from vision_tasks.data.readers.mask_legend import MOST_CLASSES, Legend, class_list, listed_legend
 from vision_tasks.data.unreadable import DecodeError

@@ -12,7 +12,7 @@ from pathlib import Path
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import images_by_stem
-from vision_tasks.data.readers.mask_files import are_coloured
+from vision_tasks.data.readers.mask_colours import are_coloured
 from vision_tasks.data.readers.mask_layout import Pair, Pairs, listed, masks_dataset, unlisted
 from vision_tasks.data.readers.mask_legend import Legend, class_list, listed_legend, voc_colour
 from vision_tasks.errors import UserError, some

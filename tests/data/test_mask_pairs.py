@@ -145,6 +145,27 @@ def test_masks_of_0_and_255_are_background_and_foreground_and_that_is_told(tmp_p
     np.testing.assert_array_equal(first(tmp_path), written["train"]["train/images/000.jpg"])
 
 
+@pytest.mark.parametrize("names", ["background\ndefect\n", "background\ndefect\nvoid\n"])
+@pytest.mark.parametrize("value", [1, 255])
+def test_rare_objects_are_found_before_255_is_ignored(tmp_path: Path, names: str, value: int) -> None:
+    """Of a hundred masks two have an object, and those are not among the first that are looked at."""
+    defect = np.zeros((8, 8), np.uint8)
+    defect[2:5] = value
+    for i in range(100):
+        save(tmp_path / "images" / f"{i:03}.png", np.zeros((8, 8, 3), np.uint8))
+        save(
+            tmp_path / "masks" / f"{i:03}.png", defect if i in (1, 98) else 2 * (defect > 0) * np.uint8("void" in names)
+        )
+    (tmp_path / "classes.txt").write_text(names)
+    dataset = READER.read(tmp_path)
+    assert dataset.classes == ("background", "defect")
+    said = ["masks hold only 0 and 255: read as background and defect"]
+    assert [flaw.what for flaw in dataset.flaws] == (said if value == 255 else [])
+    counts = [sample.truth(None).counts(2).tolist() for sample in dataset.splits["all"]]
+    assert counts[1] == counts[98] == [40, 24]
+    assert counts[0] == [40 if "void" in names else 64, 0]
+
+
 @pytest.mark.parametrize("mode", ["palette", "16 bit", "32 bit", "1 bit", "grey RGB", "grey and alpha", "RGBA"])
 def test_a_mask_is_its_indices_however_it_is_stored(tmp_path: Path, mode: str) -> None:
     classes = ("background", "a") if mode == "1 bit" else ("background", "a", "b")

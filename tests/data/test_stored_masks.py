@@ -97,6 +97,16 @@ def test_two_classes_as_0_and_255(tmp_path: Path) -> None:
     assert found.remarks == []
 
 
+def test_rare_objects_are_found_before_255_is_none(tmp_path: Path) -> None:
+    """Of a hundred masks one has an object, and that is not among the first that are looked at."""
+    names = [f"{i:03}" for i in range(100)]
+    samples = {"test": tuple(sample(f"{name}.jpg") for name in names)}
+    data: Dataset[Masks] = Dataset(Path("data"), "mask-pairs", ("ground", "ant"), samples)
+    found = read(tmp_path, {f"{name}.png": np.uint8([[0, 255 * (name == "002")]]) for name in names}, data)
+    assert found.predictions[2].index.tolist() == [[[0, 1]]]
+    assert found.remarks == [f"{tmp_path}: masks hold only 0 and 255: read as ground and ant"]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [

@@ -5,8 +5,8 @@
 - Classes are named by a list at the root (see `mask_legend`).
 - Without names every mask is read once, when the data set is opened, to find the values: `background` and `foreground`
   for two, else `background`, `class1`, ... Classes that no mask has, and masks of nothing but 255, are flaws then.
-- Two classes whose masks hold nothing but 0 and 255 (of named ones, a few masks are looked at) mean background and
-  foreground, not background and ignored; that is told as a flaw.
+- Two classes whose masks hold nothing but 0 and 255 (of named ones, a few masks are looked at, and more until two values
+  are seen) mean background and foreground, not background and ignored; that is told as a flaw.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import files, is_image
+from vision_tasks.data.readers.black_and_white import are_black_and_white
 from vision_tasks.data.readers.mask_colours import are_coloured
 from vision_tasks.data.readers.mask_files import pixel_values
 from vision_tasks.data.readers.mask_layout import Folders, Pair, Pairs, images_and_masks, masks_dataset, paired
@@ -30,8 +31,6 @@ from vision_tasks.data.readers.mask_legend import MOST_CLASSES, Legend, class_li
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.types import IGNORE, Masks
-
-_LOOKED_AT = 32  # masks, to tell 0 and 255 from background and ignored
 
 
 def _recognises(root: Path) -> bool:
@@ -51,10 +50,9 @@ def _read(root: Path) -> Dataset[Masks]:
     if not names and pairs:
         return _of_found_classes(root, splits, pairs)
     legend, flaws = listed_legend(names, colours=False) if names else (Legend((), ()), [])
-    if legend.values == (0, 1) and not legend.ignored:
-        looked_at = [pair.mask for pair in pairs[:: -(-len(pairs) // _LOOKED_AT)]]
-        if _values(_seen(looked_at)) == {0, IGNORE}:
-            legend, flaws = _as_0_and_255(root, legend)
+    masks = [pair.mask for pair in pairs]
+    if legend.values == (0, 1) and are_black_and_white(masks, lambda part: _values(_seen(part)), legend.ignored):
+        legend, flaws = _as_0_and_255(root, legend)
     return masks_dataset(root, READER.format, splits, legend, flaws)
 
 
@@ -87,7 +85,7 @@ def _found_classes(root: Path, values: set[int]) -> Legend:
 def _as_0_and_255(root: Path, legend: Legend) -> tuple[Legend, list[Flaw]]:
     """Two classes of the values 0 and 1 as 0 and 255."""
     flaw = Flaw(root, f"masks hold only 0 and 255: read as {legend.names[0]} and {legend.names[1]}")
-    return Legend(legend.names, (0, IGNORE)), [flaw]
+    return Legend(legend.names, (0, IGNORE), legend.ignored), [flaw]
 
 
 def _values(seen: NDArray[np.bool_]) -> set[int]:

@@ -2,7 +2,7 @@
 
 A mask is an image of one channel, or with a palette, of its original's size: each value is the index of a class in the
 order of the data set's classes, 255 is none of them. Of two classes, masks that hold nothing but 0 and 255 (a few are
-looked at) mean the first and the second; that is said.
+looked at, and more until two values are seen) mean the first and the second; that is said.
 
 The folder is what `predict` wrote, whose `masks/` is taken, or any other with masks, in subfolders or not. A mask
 belongs to the image whose path, with its extension or without, has the longest end in common with the mask's path
@@ -24,6 +24,7 @@ import numpy as np
 
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.folders import files_below, is_image
+from vision_tasks.data.readers.black_and_white import are_black_and_white
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.mask_files import mask_truth, pixel_values
 from vision_tasks.data.readers.mask_legend import Legend
@@ -31,8 +32,6 @@ from vision_tasks.data.readers.path_ends import ends
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import IGNORE, Masks, Sample
-
-_LOOKED_AT = 32  # masks, to tell 0 and 255 from a class and none
 
 
 class StoredMasks(NamedTuple):
@@ -132,17 +131,19 @@ def _without_extension(path: str) -> str:
 
 def _legend(folder: Path, paths: Sequence[Path], classes: tuple[str, ...]) -> tuple[Legend, list[str]]:
     """What the values of the masks mean, and what must be said of it."""
-    looked_at = paths[:: -(-len(paths) // _LOOKED_AT)] if len(classes) == 2 else ()
-    if looked_at and set().union(*map(_values, looked_at)) == {0, IGNORE}:
+    if len(classes) == 2 and are_black_and_white(paths, _values):
         said = f"{folder}: masks hold only 0 and 255: read as {classes[0]} and {classes[1]}"
         return Legend(classes, (0, IGNORE)), [said]
     return Legend(classes, tuple(range(len(classes)))), []
 
 
-def _values(path: Path) -> list[int]:
-    """The values that occur in a mask."""
-    with _no_prediction_left_out(path):
-        return np.flatnonzero(np.bincount(pixel_values(path).ravel())).tolist()
+def _values(paths: Iterable[Path]) -> set[int]:
+    """The values that occur in masks."""
+    found: set[int] = set()
+    for path in paths:
+        with _no_prediction_left_out(path):
+            found.update(np.flatnonzero(np.bincount(pixel_values(path).ravel())).tolist())
+    return found
 
 
 @contextmanager

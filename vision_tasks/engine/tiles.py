@@ -22,7 +22,7 @@ from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.data.windows import Windows, overview
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.geometry import letterbox, scale
-from vision_tasks.tasks.tiling import Stitch, Stitching, Tile, tiles_of
+from vision_tasks.tasks.tiling import OnDemand, Stitch, Stitching, Tile, tiles_of
 from vision_tasks.types import Bands, Batch, InputSpec, Matrix, Patch, Placement, Sample, Size, T
 from vision_tasks.warp import Pixels
 
@@ -45,29 +45,33 @@ class TilePredictor(Generic[T]):
         `tell` hears how far the work is.
         """
         with self.stitch.open(self.folder, image.size, len(self.model.model.info.classes)) as stitching:
-            tiles = tiles_of(image.size, self.side)
-            sources = [self._tile(image, tile) for tile in tiles]
-            if self.stitch.view:
-                tiles.append(Tile.whole(image.size))
-                sources.append(_view(image, self.spec.canvas))
-            for number, (tile, part) in enumerate(zip(tiles, self._predicted(sources), strict=True), 1):
-                stitching.add(tile, part)
-                tell(f"tile {number} of {len(tiles)}")
+            sources = self._sources(image)
+            for number, part in enumerate(self._predicted(sources)):
+                stitching.add(sources[number].tile, part)
+                tell(f"tile {number + 1} of {len(sources)}")
             yield stitching
 
-    def _tile(self, image: Windows, tile: Tile) -> _Source:
-        x0, y0, x1, y1 = tile.region
+    def _sources(self, image: Windows) -> Sequence[_Source]:
+        tiles = tiles_of(image.size, self.side)
         place = _Same(letterbox((self.side, self.side), self.spec.canvas))
-        return _Source(partial(image.read, tile.region), place, (y1 - y0, x1 - x0), 1)
+
+        def source(number: int) -> _Source:
+            if number == len(tiles):
+                return _overview(image, self.spec.canvas)
+            return _Source(tiles[number], partial(image.read, tiles[number].region), place, 1)
+
+        return OnDemand(len(tiles) + self.stitch.overview, source)
 
     def _predicted(self, sources: Sequence[_Source]) -> Iterator[T]:
         """The prediction for each source, in its original pixels, on the CPU."""
-        samples: list[Sample[T]] = [
-            Sample(str(number), Path(), _no_truth, pixels=source.pixels) for number, source in enumerate(sources)
-        ]
-        patches = [(Patch(number, source.place),) for number, source in enumerate(sources)]
-        plans = [patches[start : start + self.batch_size] for start in range(0, len(patches), self.batch_size)]
-        canvas, bands, device = self.spec.canvas, _read(self.spec.bands), self.model.device
+
+        def sample(number: int) -> Sample[T]:
+            return Sample(str(number), Path(), _no_truth, pixels=sources[number].pixels)
+
+        samples, step = OnDemand(len(sources), sample), self.batch_size
+        numbers = (range(len(sources))[start : start + step] for start in range(0, len(sources), step))
+        plans = ([(Patch(number, sources[number].place),) for number in batch] for batch in numbers)
+        canvas, bands, device = self.spec.canvas, _renumbered(self.spec.bands), self.model.device
         loader = Loader(samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device)
         # Closed here: no thread may go on reading an image that the caller closes.
         with closing(cast("Generator[Batch[T]]", iter(loader))) as batches:
@@ -81,10 +85,16 @@ class TilePredictor(Generic[T]):
 class _Source:
     """A part of an image on its way to a canvas and back."""
 
+    tile: Tile
     pixels: Callable[[], Pixels]
     place: Placement
-    size: Size  # in original pixels
     shrunk: int  # original pixels that one of `pixels` stands for, each way
+
+    @property
+    def size(self) -> Size:
+        """In original pixels."""
+        x0, y0, x1, y1 = self.tile.region
+        return y1 - y0, x1 - x0
 
 
 @dataclass(frozen=True)
@@ -97,10 +107,10 @@ class _Same:
         return self.matrix
 
 
-def _view(image: Windows, canvas: Size) -> _Source:
+def _overview(image: Windows, canvas: Size) -> _Source:
     """The whole image, at first shrunk as far as twice the canvas allows."""
     factor = max(1, max(image.size) // (2 * max(canvas)))
-    return _Source(partial(overview, image, factor), Fit(canvas, "letterbox"), image.size, factor)
+    return _Source(Tile.whole(image.size), partial(overview, image, factor), Fit(canvas, "letterbox"), factor)
 
 
 def _back(predictions: T, batch: Batch[T], sources: Sequence[_Source]) -> Iterator[T]:
@@ -112,7 +122,7 @@ def _back(predictions: T, batch: Batch[T], sources: Sequence[_Source]) -> Iterat
         yield part if whole_canvas else part.warp(torch.from_numpy(matrix)[None], source.size)
 
 
-def _read(bands: Bands | None) -> Bands | None:
+def _renumbered(bands: Bands | None) -> Bands | None:
     """As the loader sees what `Windows` has read already: all of its channels, as bytes."""
     return bands and Bands(tuple(range(1, len(bands.numbers) + 1)))
 

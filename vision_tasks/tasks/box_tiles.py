@@ -197,4 +197,4 @@ def _open(folder: Path, size: Size, num_classes: int) -> Iterator[BoxStitching]:
     yield BoxStitching(size)
 
 
-BOX_TILES: Stitch[Boxes] = Stitch(_open, view=True)
+BOX_TILES: Stitch[Boxes] = Stitch(_open, overview=True)

@@ -8,12 +8,14 @@ default of MONAI's sliding windows) makes 16/9 of the image's pixels; a half wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Generic, Protocol
+from typing import Generic, Protocol, TypeVar, overload
 
 import numpy as np
 import torch
@@ -21,6 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_tasks.types import Region, Size, T
+
+V = TypeVar("V")
+Part = tuple[int, int, int]  # first and behind the last pixel along one axis, and how many tiles count between them
 
 _OVERLAP = 4  # a tile's side over what neighbours share at least
 _FADE = 8  # a tile's side over the length on which one fades into the next
@@ -32,22 +37,39 @@ class Tile:
 
     region: Region  # in original pixels, inside the image
     weight: tuple[Tensor, Tensor]  # float32 [h], [w]: down and across; those of all tiles sum to 1 everywhere
+    parts: tuple[Sequence[Part], Sequence[Part]]  # down and across: where the weight isn't 0
     inner: tuple[bool, bool, bool, bool]  # whether the image goes on beyond the edge x0, y0, x1, y1
 
     @classmethod
     def whole(cls, size: Size) -> Tile:
         """The image itself."""
-        return cls((0, 0, size[1], size[0]), (torch.ones(size[0]), torch.ones(size[1])), (False,) * 4)
+        (down,), (across,) = _spans(size[0], size[0]), _spans(size[1], size[1])
+        return cls((0, 0, size[1], size[0]), (down.weight, across.weight), (down.parts, across.parts), (False,) * 4)
 
 
-def tiles_of(size: Size, side: int) -> list[Tile]:
+def tiles_of(size: Size, side: int) -> Sequence[Tile]:
     """Tiles of `side` pixels that cover an image of `size`, row by row; smaller only where the image is."""
     rows, columns = _spans(size[0], side), _spans(size[1], side)
-    return [
-        Tile((x0, y0, x1, y1), (down, across), (x0 > 0, y0 > 0, x1 < size[1], y1 < size[0]))
-        for y0, y1, down in rows
-        for x0, x1, across in columns
-    ]
+    return OnDemand(len(rows) * len(columns), partial(_tile, rows, columns))
+
+
+@dataclass(frozen=True)
+class OnDemand(Sequence[V]):
+    """A sequence whose items are made when they are asked for: there may be hundreds of thousands of tiles."""
+
+    length: int
+    make: Callable[[int], V]
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> V: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[V]: ...
+    def __getitem__(self, index: int | slice) -> V | Sequence[V]:
+        chosen = range(self.length)[index]
+        return self.make(chosen) if isinstance(chosen, int) else [self.make(each) for each in chosen]
 
 
 class Stitching(Protocol[T]):
@@ -69,21 +91,48 @@ class Stitch(Generic[T]):
 
     open: Callable[[Path, Size, int], AbstractContextManager[Stitching[T]]]
     # ^ (folder for what memory should not hold, size of the image, number of classes)
-    view: bool = False  # whether the whole image on one canvas is wanted, too: as last tile, `Tile.whole`
+    overview: bool = False  # whether the whole image on one canvas is wanted, too: as last tile, `Tile.whole`
 
 
-def _spans(length: int, side: int) -> list[tuple[int, int, Tensor]]:
-    """(start, end, weight) of each tile along one axis of an image, evenly spread."""
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis."""
+
+    start: int
+    end: int
+    weight: Tensor  # float32 [end - start]
+    parts: Sequence[Part]
+
+
+def _tile(rows: Sequence[_Span], columns: Sequence[_Span], number: int) -> Tile:
+    row, column = divmod(number, len(columns))
+    down, across = rows[row], columns[column]
+    inner = column > 0, row > 0, column + 1 < len(columns), row + 1 < len(rows)
+    region = across.start, down.start, across.end, down.end
+    return Tile(region, (down.weight, across.weight), (down.parts, across.parts), inner)
+
+
+def _spans(length: int, side: int) -> list[_Span]:
+    """The tiles along one axis of an image, evenly spread."""
     starts = _starts(length, side)
-    # One fades into the next about the middle of what they share.
-    seams = [(start + side + after) / 2 for start, after in pairwise(starts)]
     ends = [min(length, start + side) for start in starts]
-    rises = [None, *seams]
-    falls = [*seams, None]
-    return [
-        (start, end, torch.from_numpy(_rise(start, end, rise, side) - _rise(start, end, fall, side, 0.0)).float())
-        for start, end, rise, fall in zip(starts, ends, rises, falls, strict=True)
-    ]
+    # One fades into the next about the middle of what they share.
+    seams = [(end + after) / 2 for end, after in zip(ends, starts[1:], strict=False)]
+    weights = map(partial(_weight, side), starts, ends, [None, *seams], [*seams, None])
+    return list(map(_Span, starts, ends, weights, _parts(length, seams, side)))
+
+
+def _parts(length: int, seams: Sequence[float], side: int) -> list[list[Part]]:
+    """The parts of each tile: what it has to itself, between what it shares with the one before and the next."""
+    half = side / (2 * _FADE)
+    fades = [(math.floor(seam - half - 0.5) + 1, math.ceil(seam + half - 0.5)) for seam in seams]
+    bounds = [0, *chain.from_iterable(fades), length]
+    parts = [(start, end, 1 + i % 2) for i, (start, end) in enumerate(pairwise(bounds))]
+    return [[part for part in parts[max(0, i - 1) : i + 2] if part[0] < part[1]] for i in range(0, len(parts), 2)]
+
+
+def _weight(side: int, start: int, end: int, rise: float | None, fall: float | None) -> Tensor:
+    return torch.from_numpy(_rise(start, end, rise, side) - _rise(start, end, fall, side, 0.0)).float()
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -43,6 +43,10 @@ def test_reads_what_was_written(tmp_path: Path, splits: tuple[str, ...], class_l
         "background,0,0,0\na,128,0,64\nb,64,0,128\n",
         "r,g,b,name\n0,0,0,background\n128,0,64,a\n64,0,128,b\n",
         "\ufeffClass, Red, Green, Blue\nbackground, 0, 0, 0\n\na, 128, 0, 64\nb, 64, 0, 128\n",
+        "\ufeffname;r;g;b\r\nbackground;0;0;0\r\na;128;0;64\r\nb;64;0;128\r\n",
+        "background;0;0;0\na;128;0;64\nb;64;0;128\n",
+        "name\tr\tg\tb\n# ours\nbackground\t0\t0\t0\na\t128\t0\t64\nb\t64\t0\t128\n",
+        "id,name,r,g,b\n1000,a,128,0,64\n2000,b,64,0,128\n7,background,0,0,0\n",
     ],
 )
 def test_forms_of_the_list(tmp_path: Path, text: str) -> None:
@@ -199,6 +203,9 @@ def test_a_colour_that_is_no_class_is_named_with_its_pixels(tmp_path: Path) -> N
         ("name,r,g,b\na,1,2,3\nb,1,2,300\n", "the colour of b is '1,2,300'; it takes r,g,b"),
         ("name,r,g,b\na,1,2,3\nb,1,2,x\n", "the colour of b is '1,2,x'"),
         ("name,r,g,b\na,1,2,3\nb,1,2\n", "the colour of b is '1,2'"),
+        ("r,g,b,name\n1,2,3,a\n1,2\n", "line 3: has no name of a class; write one"),
+        ("id,name,r,g,b\n1,a,1,2,3\nx,b,3,2,1\n", "line 3: the value of b is 'x', no whole number from 0 on"),
+        ("name,r,g,b\n" + "a" * 200_000 + ",1,2,3\n", r"line \d: can't be read as CSV: field larger than"),
         ("name,r,g,b\na,1,2,3\nb\n", "b has no colour, but the masks have colours"),
         ("name,r,g,b\na,1,2,3\nvoid,0,0,0\n", "lists 1 classes"),
         ("name,r,g,b\n" + "".join(f"c{i},{i},0,1\n" for i in range(255)), "masks hold 254 classes"),
@@ -207,7 +214,7 @@ def test_a_colour_that_is_no_class_is_named_with_its_pixels(tmp_path: Path) -> N
 def test_lists_that_cannot_be_are_errors(tmp_path: Path, text: str, reason: str) -> None:
     write_colour_masks(tmp_path)
     (tmp_path / "classes.csv").write_text(text)
-    with pytest.raises(UserError, match=rf"classes\.csv: {reason}"):
+    with pytest.raises(UserError, match=rf"classes\.csv[:,] {reason}"):
         READER.read(tmp_path)
 
 

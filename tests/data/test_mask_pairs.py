@@ -82,6 +82,9 @@ def test_valid_is_val(tmp_path: Path) -> None:
         ("classes.txt", "\ufeff2 car\n0 ground\n1 big tree\n"),
         ("classes.csv", "name,r,g,b\nground,0,0,0\nbig tree,0,255,0\ncar,9,9,9\n"),
         ("classes.csv", "ground\nbig tree\ncar\nvoid\n"),
+        ("classes.csv", "name;r;g;b\r\nground;0;0;0\r\nbig tree;0;255;0\r\ncar;9;9;9\r\n"),
+        ("classes.csv", "id,name\n2,car\n0,ground\n1,big tree\n"),
+        ("classes.csv", "Name\tValue\ncar\t2\nground\t0\nbig tree\t1\nvoid\t7\n"),
         ("classes.txt", "0 ground\n1 big tree\n2 car\n200 Unlabelled"),
     ],
 )

@@ -1,8 +1,8 @@
 """Which class a mask's pixel is, by its value or its colour, and the files that say so.
 
 Lists of classes, the first of these at the data set's root: `classes.txt` or `codes.txt` (a name a line, or `0 sky`
-with the value before it), `classes.csv` or `class_dict.csv` (columns name,r,g,b; without colours only name),
-`label_colors.txt` (lines `128 128 128 Sky`).
+with the value before it), `classes.csv` or `class_dict.csv` (columns name,r,g,b, and perhaps id, the value; without
+colours only name), `label_colors.txt` (lines `128 128 128 Sky`).
 
 - Values count from 0 in the order of the list unless it gives them, and may have gaps: classes are numbered in the
   order of their values.
@@ -12,7 +12,6 @@ with the value before it), `classes.csv` or `class_dict.csv` (columns name,r,g,b
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.class_names import composed, numbered, read_lines
+from vision_tasks.data.readers.table import Row, read_rows, read_text
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import IGNORE
 
@@ -35,6 +35,7 @@ UNKNOWN = 254  # what `Legend.table` makes of no class; never a class index, of 
 
 _LISTS = ("classes.txt", "classes.csv", "class_dict.csv", "label_colors.txt", "codes.txt")
 _NAME_COLUMNS = ("name", "class", "label")
+_VALUE_COLUMNS = ("id", "value", "index")
 _COLOUR_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
 
 
@@ -105,9 +106,9 @@ def listed_legend(path: Path, colours: bool) -> tuple[Legend, list[Flaw]]:
 
 def read_class_list(path: Path) -> list[Entry]:
     """The classes in a list, in its order. Raises UserError for a file that is no text, and for what is no colour."""
-    lines = read_lines(path)
     if path.suffix == ".csv":
-        return _rows(path, lines)
+        return _of_table(path)
+    lines = read_lines(path)
     if path.name == "label_colors.txt":
         return _colours_first(path, lines)
     return [Entry(composed(name), value, None) for value, name in numbered(lines)]
@@ -123,8 +124,8 @@ def legend_of(path: Path, entries: Sequence[Entry], colours: bool, ignored: tupl
     classes = sorted((entry for entry in entries if entry.name.casefold() not in VOID_NAMES), key=lambda e: e.value)
     if len(classes) < 2:
         raise UserError(f"{path}: lists {len(classes)} classes; two or more are needed, the background included")
-    values = [entry.value for entry in entries]
-    if len(classes) > MOST_CLASSES or max(values) > IGNORE or classes[-1].value == IGNORE:
+    too_high = not colours and (max(entry.value for entry in entries) > IGNORE or classes[-1].value == IGNORE)
+    if len(classes) > MOST_CLASSES or too_high:
         raise UserError(f"{path}: masks hold {MOST_CLASSES} classes of values below 255 at most; merge some classes")
     void = tuple(pixels[entry] for entry in entries if entry not in classes)
     names = tuple(entry.name for entry in classes)
@@ -140,19 +141,33 @@ def _pixel(path: Path, entry: Entry, colours: bool) -> int:
     return entry.colour
 
 
-def _rows(path: Path, lines: Sequence[str]) -> list[Entry]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines) if row]
-    header = [cell.casefold() for cell in rows[0]] if rows else []
-    name, channels = 0, [1, 2, 3]
-    if set(header) & set(_NAME_COLUMNS):
-        rows = rows[1:]
-        name = _column(header, _NAME_COLUMNS) or 0
-        found = [_column(header, names) for names in _COLOUR_COLUMNS]
-        channels = [column for column in found if column is not None]
-    return [
-        Entry(composed(row[name]), value, _colour(path, row[name], [row[i] for i in channels if i < len(row)]))
-        for value, row in enumerate(rows)
-    ]
+class _Columns(NamedTuple):
+    """Where in a row of a table things stand."""
+
+    name: int
+    value: int | None  # None: rows are counted from 0
+    channels: tuple[int, ...]
+
+
+def _of_table(path: Path) -> list[Entry]:
+    rows = read_rows(path, re.sub(r"(?m)^#.*$", "", read_text(path)))
+    header = [cell.casefold() for cell in rows[0][1]] if rows else []
+    if (name := _column(header, _NAME_COLUMNS)) is None:
+        return [_entry(path, row, _Columns(0, None, (1, 2, 3)), i) for i, row in enumerate(rows)]
+    channels = [_column(header, names) for names in _COLOUR_COLUMNS]
+    columns = _Columns(name, _column(header, _VALUE_COLUMNS), tuple(i for i in channels if i is not None))
+    return [_entry(path, row, columns, i) for i, row in enumerate(rows[1:])]
+
+
+def _entry(path: Path, row: Row, columns: _Columns, position: int) -> Entry:
+    line, cells = row
+    name, value = (cells[i] if i is not None and i < len(cells) else "" for i in (columns.name, columns.value))
+    if not name:
+        raise UserError(f"{path}, line {line}: has no name of a class; write one")
+    if columns.value is not None and not (value.isascii() and value.isdigit()):
+        raise UserError(f"{path}, line {line}: the value of {name} is '{value}', no whole number from 0 on; mend it")
+    colour = _colour(path, name, [cells[i] for i in columns.channels if i < len(cells)])
+    return Entry(composed(name), position if columns.value is None else int(value), colour)
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:

@@ -5,8 +5,8 @@
 - Classes are named by a list at the root (see `mask_legend`).
 - Without names every mask is read once, when the data set is opened, to find the values: `background` and `foreground`
   for two, else `background`, `class1`, ... Classes that no mask has, and masks of nothing but 255, are flaws then.
-- Two classes whose masks hold nothing but 0 and 255 (of named ones, a few masks are looked at, and more until two values
-  are seen) mean background and foreground, not background and ignored; that is told as a flaw.
+- Two classes whose masks hold nothing but 0 and 255 (of named ones, a few masks are looked at, and more until two
+  values are seen) mean background and foreground, not background and ignored; that is told as a flaw.
 """
 
 from __future__ import annotations

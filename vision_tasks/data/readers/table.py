@@ -14,6 +14,8 @@ from vision_tasks.errors import UserError
 
 EXTENSIONS = frozenset({".csv", ".tsv"})
 
+Row = tuple[int, tuple[str, ...]]  # (line in the file, cells)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -21,7 +23,7 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]  # (line in the file, cells)
+    rows: tuple[Row, ...]
 
     def find(self, names: Collection[str]) -> int | None:
         """The position of the first of `names` that is a column, in upper or lower case."""
@@ -42,12 +44,7 @@ def read_table(path: Path, undecodable: str = "strict", may_be_empty: bool = Fal
     text = read_text(path, undecodable)
     if not text.strip():
         raise UserError(f"{path}: is empty; it needs a header such as path,label and a row for each image")
-    # Not splitlines, which breaks at form feeds and Unicode's line separators, too: they may stand in a name.
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        found = [(lines.line_num, tuple(cell.strip() for cell in cells)) for cells in lines if any(cells)]
-    except csv.Error as error:
-        raise UserError(f"{path}, line {lines.line_num}: can't be read as CSV: {error}") from error
+    found = read_rows(path, text)
     if len(found) < 2 and not may_be_empty:
         raise UserError(f"{path}: has no rows below its header; a row like photos/1.jpg,cat belongs to each image")
     table = Table(path, found[0][1], tuple(found[1:]))
@@ -60,6 +57,16 @@ def read_table(path: Path, undecodable: str = "strict", may_be_empty: bool = Fal
             )
     mistakes.check()
     return table
+
+
+def read_rows(path: Path, text: str) -> list[Row]:
+    """The rows in the `text` of `path` that aren't empty, a header like the others. Raises UserError."""
+    # Not splitlines, which breaks at form feeds and Unicode's line separators, too: they may stand in a name.
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    try:
+        return [(lines.line_num, tuple(cell.strip() for cell in cells)) for cells in lines if any(cells)]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {lines.line_num}: can't be read as CSV: {error}") from error
 
 
 def read_text(path: Path, undecodable: str = "strict") -> str:

@@ -166,7 +166,7 @@ def test_a_super_category_without_boxes_is_no_class(tmp_path: Path) -> None:
     classes = {0: "things", 1: "a", 2: "b", 3: "never"}
     dataset = bare(tmp_path, [coco_box(1, 1, 1, (1, 1, 5, 5)), coco_box(2, 1, 2, (1, 1, 5, 5))], classes)
     assert (dataset.classes, dataset.class_ids) == (("a", "b", "never"), (1, 2, 3))
-    assert flaws(dataset) == ["category 0 'things' has no box and only groups others: no class"]
+    assert flaws(dataset) == ["category 0 'things' has no annotation and only groups others: no class"]
     dataset = bare(tmp_path, [coco_box(1, 1, 0, (1, 1, 5, 5))], classes)
     assert (dataset.classes, flaws(dataset)) == (("things", "a", "b", "never"), [])
 
@@ -423,7 +423,7 @@ def test_chess_as_its_readme_says(chess: Dataset[Boxes]) -> None:
     assert counts == {"train": 257 - 1, "val": 83, "test": 119}
     assert len(chess.classes) == 12 + 1
     assert chess.class_ids == tuple(range(1, 14))
-    assert flaws(chess)[0] == "category 0 'pieces' has no box and only groups others: no class"
+    assert flaws(chess)[0] == "category 0 'pieces' has no annotation and only groups others: no class"
     (twice,) = flaws(chess)[1:]
     assert re.match(r"annotation 1325: white-rook box \(.*\) of 26d663ab5ffbec49.*is listed twice: kept once", twice)
     bishops = [

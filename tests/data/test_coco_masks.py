@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,59 @@ def test_without_a_size_in_the_file_it_is_the_images(tmp_path: Path) -> None:
         truth = sample.truth(size)
         assert truth.index.shape == (1, *SIZE)
         assert truth.counts(3).tolist() == [SIZE[0] * SIZE[1] - 25, 25, 0]
+
+
+def without_sizes(path: Path) -> None:
+    content = json.loads(path.read_text())
+    for row in content["images"]:
+        del row["height"], row["width"]
+    path.write_text(json.dumps(content))
+
+
+def test_without_a_size_in_the_file_run_lengths_for_several_are_told(tmp_path: Path) -> None:
+    fitting = {"size": [*SIZE], "counts": [0, 60, 60 * 79]}
+    other = {"size": [10, 10], "counts": [0, 100]}
+    bare(tmp_path, [outlined(i, 1 + (i > 2), 1 + i % 2, [other, fitting][i % 2]) for i in (1, 2, 4, 5)])
+    without_sizes(tmp_path / "outlines.json")
+    dataset = open_dataset(tmp_path / "outlines.json", SEGMENT.readers)
+    assert what(dataset) == [
+        "annotation 2: a outline of 1.jpg has run lengths for 10x10, the image is 80x60: dropped",
+        "annotation 5: b outline of 2.jpg has run lengths for 80x60, the image is 10x10: dropped",
+    ]
+    expected = np.zeros(SIZE, np.uint8)
+    expected[:, 0] = 2
+    np.testing.assert_array_equal(index(dataset), expected)
+    with pytest.raises(DecodeError, match=r"its annotation \(.*2\.jpg\) is for 10x10, the image is 80x60; mend one"):
+        index(dataset, 1)
+
+
+def test_a_size_that_cannot_be_is_none_of_memory(tmp_path: Path) -> None:
+    bare(tmp_path, [outlined(1, 1, 1, square(1, 1, 5))])
+    content = json.loads((tmp_path / "outlines.json").read_text())
+    content["images"][0].update(height=300_000, width=300_000)
+    (tmp_path / "outlines.json").write_text(json.dumps(content))
+    sample = pick_split(open_dataset(tmp_path / "outlines.json", SEGMENT.readers), "all")[0]
+    with pytest.raises(DecodeError, match=r"1\.jpg\) is for 300000x300000, more than 268435456 pixels; mend it, or"):
+        sample.truth(None)
+
+
+def test_painting_holds_the_pixels_of_one_outline_at_once(tmp_path: Path) -> None:
+    """Ten outlines of the whole image take no more memory than one."""
+    height, width = 500, 500
+
+    def peak(count: int) -> int:
+        annotations = [
+            outlined(i, 1, 1, {"size": [height, width], "counts": [0, height * width]}) for i in range(count)
+        ]
+        write_coco_file(tmp_path / "a.json", CLASSES, [coco_image(1, "1.jpg", (height, width))], annotations)
+        sample = pick_split(open_dataset(tmp_path / "a.json", SEGMENT.readers), "all")[0]
+        tracemalloc.start()
+        assert (sample.truth(None).index == 1).all()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(10) < 1.2 * peak(1)
 
 
 def test_images_without_objects_are_background_and_a_set_of_them_cannot_be_trained_on(tmp_path: Path) -> None:

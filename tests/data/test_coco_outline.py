@@ -13,7 +13,9 @@ def painted(outline: Outline, size: tuple[int, int]) -> np.ndarray:
     """bool [H,W]"""
     height, width = size
     flat = np.zeros(height * width, bool)
-    flat[outline.pixels(size)] = True
+    spans = outline.spans(size)
+    flat[spans.positions()] = True
+    assert flat.sum() == spans.area == len(spans.positions())
     return flat.reshape(width, height).T
 
 
@@ -85,6 +87,13 @@ def test_run_lengths_in_both_forms(seed: int) -> None:
         ({"size": [2, 2], "counts": [1, 2]}, "has run lengths that don't add up to its size, 2x2: dropped"),
         ({"size": [2, 2], "counts": [5, -1]}, "has run lengths that don't add up to its size, 2x2: dropped"),
         ({"size": [2, 2], "counts": [[4]]}, "has run lengths that don't add up to its size, 2x2: dropped"),
+        (
+            {"size": [10, 10], "counts": [2**63 - 1, 2**63 - 1, 102]},
+            "has run lengths that don't add up to its size, 10x10: dropped",
+        ),
+        ({"size": [-2, -2], "counts": [0, 4]}, "has run lengths for an image of -2x-2: dropped"),
+        ({"size": [0, 0], "counts": "0"}, "has run lengths for an image of 0x0: dropped"),
+        ([[0, 0, 1e12, 0, 1e12, 1e12]], "has a corner further away than 1000000 pixels: dropped"),
         ({"size": [2], "counts": [4]}, "has run lengths that can't be read: dropped"),
         ({"counts": [4]}, "has run lengths that can't be read: dropped"),
         ({"size": [2, 2]}, "has run lengths that can't be read: dropped"),

@@ -206,7 +206,7 @@ def _classes(read: Iterable[CocoFile]) -> tuple[list[CocoCategory], list[Flaw]]:
         groups = (other.group for other, _ in categories.values() if other.id != number)
         if number not in used and category.name in groups:
             flaws.append(
-                Flaw(where, f"category {number} '{category.name}' has no box and only groups others: no class")
+                Flaw(where, f"category {number} '{category.name}' has no annotation and only groups others: no class")
             )
         else:
             classes.append(category)

@@ -7,7 +7,7 @@ text their lengths are written in groups of five bits, from the fourth on as dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,25 @@ from vision_tasks.types import Size
 
 _FEWEST_POINTS = 3
 _LONGEST = 7  # groups of five bits in a length
+_FARTHEST = 1e6  # pixels, of a corner; what is drawn takes memory by the length of its edges, inside the image or not
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Pixels of an image, which are counted down its columns, as stretches that don't overlap."""
+
+    start: NDArray[np.int64]  # [N]
+    length: NDArray[np.int64]  # [N]
+
+    @property
+    def area(self) -> int:
+        """The number of pixels."""
+        return int(self.length.sum())
+
+    def positions(self) -> NDArray[np.int64]:
+        """Every pixel's [area]."""
+        before = np.cumsum(self.length) - self.length
+        return np.repeat(self.start - before, self.length) + np.arange(self.area)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +53,12 @@ class Outline:
         """Whether anything is left to draw."""
         return bool(self.polygons) or self.runs is not None
 
-    def pixels(self, size: Size) -> NDArray[np.int64]:
-        """Where it lies in an image of `size`: different positions [N], which count down the columns.
-
-        Those of runs are for the size in the file.
-        """
+    def spans(self, size: Size) -> Spans:
+        """Where it lies in an image of `size`; that of runs is for the size in the file."""
         if self.runs is not None:
             return _inside(self.runs)
         parts = [_inside(_polygon_runs(polygon, size)) for polygon in self.polygons]
-        return parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
+        return parts[0] if len(parts) == 1 else _joined(parts)
 
 
 def read_outline(stored: Any) -> Outline:
@@ -75,7 +91,9 @@ def _polygon(points: Any) -> NDArray[np.float64] | str:
         return "isn't x and y in turn"
     if corners.size < 2 * _FEWEST_POINTS:
         return f"has {corners.size // 2} points, and a polygon needs three"
-    return corners if np.isfinite(corners).all() else "has a corner that is no finite number"
+    if not np.isfinite(corners).all():
+        return "has a corner that is no finite number"
+    return corners if np.abs(corners).max() <= _FARTHEST else f"has a corner further away than {_FARTHEST:.0f} pixels"
 
 
 def _read_runs(stored: Mapping[str, Any]) -> Outline:
@@ -85,7 +103,10 @@ def _read_runs(stored: Mapping[str, Any]) -> Outline:
         runs = _unpacked(counts.encode()) if isinstance(counts, str) else np.array(counts, np.int64)
     except (TypeError, ValueError, OverflowError):
         return Outline(problem="has run lengths that can't be read: dropped")
-    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
+    if height < 1 or width < 1:
+        return Outline(problem=f"has run lengths for an image of {width}x{height}: dropped")
+    # In whole numbers of 64 bits the sum of damaged lengths may come round to what it should be.
+    if runs.ndim != 1 or (runs < 0).any() or runs.sum(dtype=np.float64) != height * width:
         return Outline(problem=f"has run lengths that don't add up to its size, {width}x{height}: dropped")
     return Outline(runs=runs, size=(height, width))
 
@@ -112,8 +133,18 @@ def _polygon_runs(polygon: NDArray[np.float64], size: Size) -> NDArray[np.int64]
     return _unpacked(fr_poly(polygon.tolist(), *size)["counts"])
 
 
-def _inside(runs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The positions [N] that every second of `runs` covers."""
+def _inside(runs: NDArray[np.int64]) -> Spans:
+    """What every second of `runs` covers."""
     length = runs[1::2]
-    start = np.cumsum(runs)[0::2][: len(length)]
-    return np.repeat(start - (np.cumsum(length) - length), length) + np.arange(length.sum())
+    return Spans(np.cumsum(runs)[0::2][: len(length)], length)
+
+
+def _joined(parts: Sequence[Spans]) -> Spans:
+    """The pixels that any of `parts` has."""
+    start = np.concatenate([part.start for part in parts])
+    end = np.concatenate([part.start + part.length for part in parts])
+    order = np.argsort(start)
+    start, end = start[order], np.maximum.accumulate(end[order])
+    first = np.ones(len(start), np.bool_)
+    first[1:] = start[1:] > end[:-1]
+    return Spans(start[first], end[np.roll(first, -1)] - start[first])

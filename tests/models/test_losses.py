@@ -110,6 +110,16 @@ def test_class_weights_of_independent_classes(name: str) -> None:
     torch.testing.assert_close(loss(name, SEVERAL, False, weight=WEIGHT), (single * WEIGHT).sum() / WEIGHT.sum())
 
 
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_an_independent_class_that_never_occurs_is_learned_to_be_absent(name: str) -> None:
+    truth, weight = SEVERAL.clone(), WEIGHT.clone()
+    truth[:, 3], weight[3] = 0, 0
+    logits = LOGITS.clone().requires_grad_()
+    Criterion.chosen([name], exclusive=False).losses(logits, truth, weight)[name].backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, 3] > 0).all()
+
+
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_equal_weights_change_nothing(exclusive: bool) -> None:
     for name in EXCLUSIVE if exclusive else INDEPENDENT:

@@ -51,6 +51,14 @@ def test_label_smoothing_is_torchs() -> None:
     torch.testing.assert_close(loss("cross_entropy", BLENDED, smoothing=0.2), expected)
 
 
+def test_label_smoothing_with_class_weights_is_torchs() -> None:
+    expected = F.cross_entropy(LOGITS, INDEX, weight=WEIGHT, ignore_index=IGNORE, label_smoothing=0.2)
+    torch.testing.assert_close(loss("cross_entropy", weight=WEIGHT, smoothing=0.2), expected)
+    each = F.cross_entropy(LOGITS, SOFT, weight=WEIGHT, label_smoothing=0.2, reduction="none")[COUNTED]
+    under = torch.einsum("bkhw,k->bhw", SOFT, WEIGHT)[COUNTED]
+    torch.testing.assert_close(loss("cross_entropy", BLENDED, WEIGHT, 0.2), each.sum() / under.sum())
+
+
 @pytest.mark.parametrize("weight", [None, WEIGHT.tolist()])
 @pytest.mark.parametrize("name", ["dice", "jaccard", "tversky"])
 def test_losses_of_regions_are_smps(name: str, weight: list[float] | None) -> None:
@@ -91,6 +99,30 @@ def test_lovasz_from_its_definition() -> None:
     torch.testing.assert_close(float(loss("lovasz", weight=WEIGHT)), weighted)
 
 
+def test_lovasz_gives_each_of_many_pixels_its_gradient() -> None:
+    """What one of them adds to the loss is little more than what float32 tells from 1.
+
+    All of the second class are worse than the others, so that they alone count, and equally: its loss is their mean.
+    """
+    half = 100_000  # no power of two, of which fractions are exact
+    inside = (torch.arange(2 * half) < half).view(1, 400, 500)
+    ranked = torch.cat([torch.linspace(-1, -0.5, half), torch.linspace(-0.4, -0.1, half)]).view(1, 1, 400, 500)
+    found = torch.cat([-ranked, ranked], dim=1).requires_grad_()
+    exact = found.detach().double().requires_grad_()
+    loss("lovasz", Masks(inside.to(torch.uint8), 2), torch.tensor([0.0, 1.0]), logits=found).backward()
+    (1 - exact.softmax(dim=1)[:, 1][inside]).mean().backward()
+    torch.testing.assert_close(found.grad, exact.grad, rtol=1e-4, atol=1e-12, check_dtype=False)
+
+
+def test_a_class_without_a_weight_has_no_say() -> None:
+    """As one that the training data lacks: the last class here."""
+    weight = torch.tensor([1.0, 1, 1, 0], dtype=torch.float64)
+    for name in ("dice", "jaccard", "tversky", "lovasz"):
+        factor = 1.0 if name == "lovasz" else 4 / 3  # the mean over the three that the truth has
+        torch.testing.assert_close(loss(name, weight=weight), loss(name) * factor)
+    torch.testing.assert_close(loss("cross_entropy", weight=weight), loss("cross_entropy"))
+
+
 def jaccard_loss(inside: Tensor, wrong: set[int]) -> float:
     """1 - IoU of a mask that differs from the truth exactly in these pixels."""
     truth = {i for i, yes in enumerate(inside.tolist()) if yes}
@@ -107,16 +139,17 @@ def test_focal_from_its_definition(truth: Masks, weight: Tensor | None) -> None:
             continue
         p, t = probability[image, :, row, column], target[image, :, row, column].double()
         own = 1.0 if weight is None else float(t @ weight)
-        total += own * float(-(t * (1 - p) ** 2 * p.log()).sum())
+        each = torch.ones_like(t) if weight is None else weight
+        total += float(-(t * each * (1 - p) ** 2 * p.log()).sum())
         weights += own
     torch.testing.assert_close(float(loss("focal", truth, weight)), total / weights)
 
 
 def test_soft_cross_entropy_from_its_definition() -> None:
-    each = -(SOFT * LOGITS.log_softmax(dim=1)).sum(dim=1)
-    torch.testing.assert_close(loss("cross_entropy", BLENDED), each[COUNTED].mean())
-    under = (SOFT * WEIGHT[:, None, None]).sum(dim=1)[COUNTED]
-    torch.testing.assert_close(loss("cross_entropy", BLENDED, WEIGHT), (each[COUNTED] * under).sum() / under.sum())
+    each = -SOFT * LOGITS.log_softmax(dim=1)
+    torch.testing.assert_close(loss("cross_entropy", BLENDED), each.sum(dim=1)[COUNTED].mean())
+    weighted, under = ((values * WEIGHT[:, None, None]).sum(dim=1)[COUNTED] for values in (each, SOFT))
+    torch.testing.assert_close(loss("cross_entropy", BLENDED, WEIGHT), weighted.sum() / under.sum())
 
 
 def test_by_hand() -> None:

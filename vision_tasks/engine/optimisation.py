@@ -95,11 +95,12 @@ def class_counts(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
 def balanced_weights(samples: Sequence[Sample[Any]], num_classes: int) -> Tensor:
     """A weight for each class [K], inversely proportional to how often it occurs; 1 on average over what occurs.
 
-    scikit-learn's "balanced": total / (K * count). A class that never occurs has no influence; it weighs 1.
+    scikit-learn's "balanced": total / (K * count), K being the classes that occur. One that never does weighs 0: it
+    has no say in means over classes.
     """
     counts = class_counts(samples, num_classes).sum(dim=0)
-    weight = counts.sum() / (num_classes * counts.clamp(min=1))
-    return torch.where(counts > 0, weight, 1.0)
+    weight = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
+    return torch.where(counts > 0, weight, 0.0)
 
 
 class WeightMean:

@@ -27,7 +27,8 @@ class Criterion:
 
     Label smoothing mixes the truth with the uniform distribution, or, where classes are independent, with 1/2.
     With class weights an image counts as much as its classes do (`CrossEntropyLoss(weight=...)` of torch for hard
-    labels; for soft ones the mean weight under the truth); an independent class counts with its own weight.
+    labels; for soft ones the mean weight under the truth). That is so with label smoothing, too, where torch weights
+    each class that the truth was mixed with. An independent class counts with its own weight.
     """
 
     names: tuple[str, ...]
@@ -58,17 +59,22 @@ class Criterion:
         smooth = self._smooth(truth)
         if class_weight is None:
             return {name: table[name](logits, smooth).mean() for name in self.names}
-        weight = (truth * class_weight).sum(dim=1) if self.exclusive else class_weight.expand_as(truth)
-        return {name: _weighted_mean(table[name](logits, smooth), weight) for name in self.names}
+        weight = (truth * class_weight).sum(dim=1) if self.exclusive else _independent(class_weight).expand_as(truth)
+        return {name: weighted_mean(table[name](logits, smooth) * weight, weight) for name in self.names}
 
     def _smooth(self, truth: Tensor) -> Tensor:
         even = 1 / truth.shape[1] if self.exclusive else 0.5
         return truth + self.label_smoothing * (even - truth)
 
 
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Zero where nothing has a weight: a batch of images without any class."""
-    return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+def weighted_mean(weighted: Tensor, weight: Tensor) -> Tensor:
+    """The mean of values that were multiplied with their weights; zero where nothing has a weight."""
+    return weighted.sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def _independent(class_weight: Tensor) -> Tensor:
+    """A class that never occurs has the weight 0; here it is still to be learned that no image shows it."""
+    return torch.where(class_weight > 0, class_weight, 1.0)
 
 
 def _cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:

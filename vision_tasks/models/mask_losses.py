@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from vision_tasks.errors import UserError, unknown_name
-from vision_tasks.models.losses import FOCAL_GAMMA
+from vision_tasks.models.losses import FOCAL_GAMMA, weighted_mean
 from vision_tasks.types import IGNORE, Masks
 
 # The weights of false positives and false negatives that Salehi et al. found best for small objects; with 1/2 and 1/2
@@ -29,14 +30,16 @@ from vision_tasks.types import IGNORE, Masks
 TVERSKY = (0.3, 0.7)
 LEAST_AREA = 1e-7  # pixels; where neither truth nor prediction has any
 
+Cost = Callable[[Tensor], Tensor]  # of classes, from their log-probabilities, each for itself
+
 
 @dataclass(frozen=True)
 class MaskCriterion:
     """Which losses a network for masks minimises.
 
-    Label smoothing mixes the truth of the losses of pixels with the uniform distribution. With class weights a pixel
-    counts as much as its class does (`CrossEntropyLoss(weight=...)` of torch; for soft truth the mean weight under it),
-    and a mean over classes is weighted.
+    Label smoothing mixes the truth of the losses of pixels with the uniform distribution. With class weights what a
+    class of that mixture costs counts as much as the class does, and the sum is divided by the weights of the truth
+    before smoothing: `CrossEntropyLoss(weight, label_smoothing=...)` of torch. Means over classes are weighted, too.
     """
 
     names: tuple[str, ...]
@@ -64,7 +67,6 @@ class _View:
     """What the losses of a batch look at."""
 
     log_probability: Tensor  # [B,K,H,W]
-    probability: Tensor  # [B,K,H,W]
     counted: Tensor  # bool [B,1,H,W]
     index: Tensor  # int64 [B,1,H,W], 0 where ignored
     soft: Tensor | None  # truth [B,K,H,W], 0 where ignored; None = hard
@@ -73,17 +75,29 @@ class _View:
 
     @classmethod
     def of(cls, logits: Tensor, targets: Masks, weight: Tensor, smoothing: float) -> _View:
-        log_probability = logits.log_softmax(dim=1)
         counted = (targets.index != IGNORE)[:, None]
         index = targets.index.long()[:, None].masked_fill(~counted, 0)
         soft = None if targets.probability is None else targets.probability * counted
-        return cls(log_probability, log_probability.exp(), counted, index, soft, weight, smoothing)
+        return cls(logits.log_softmax(dim=1), counted, index, soft, weight, smoothing)
 
-    def under_truth(self, values: Tensor) -> Tensor:
-        """The mean of values [B,K,H,W] or [1,K,1,1] under the truth of each pixel, [B,1,H,W]."""
+    @cached_property
+    def probability(self) -> Tensor:
+        """[B,K,H,W]"""
+        return self.log_probability.exp()
+
+    def pixel_weight(self) -> Tensor:
+        """How much each pixel counts, [B,1,H,W]: the mean weight under its truth."""
         if self.soft is None:
-            return values.expand_as(self.log_probability).gather(1, self.index)
-        return (values * self.soft).sum(dim=1, keepdim=True)
+            return self.weight[self.index] * self.counted
+        return (self.weight[:, None, None] * self.soft).sum(dim=1, keepdim=True)
+
+    def weighted_costs(self, cost: Cost) -> Tensor:
+        """The mean of `cost` times weight under the truth of each pixel, smoothed, [B,1,H,W]."""
+        if self.soft is None and not self.smoothing:  # hardly any memory: of each pixel one class is looked at
+            return cost(self.log_probability.gather(1, self.index)) * self.pixel_weight()
+        costs = cost(self.log_probability) * self.weight[:, None, None]
+        true = costs.gather(1, self.index) if self.soft is None else (costs * self.soft).sum(dim=1, keepdim=True)
+        return torch.lerp(true, costs.mean(dim=1, keepdim=True), self.smoothing) * self.counted
 
     def areas(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of each class [K]: what truth and prediction share, the prediction, the truth; in pixels."""
@@ -98,25 +112,15 @@ class _View:
         true = none.index_add(0, index, self.counted.flatten().double())
         return shared.to(predicted), predicted, true.to(predicted)
 
-    def mean_of_classes(self, values: Tensor, among: Tensor) -> Tensor:
-        """The weighted mean of values [K] over the classes `among`, bool [K]; zero of none."""
-        weight = self.weight * among
-        return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
 
 MaskLoss = Callable[[_View], Tensor]
 
 
-def _of_pixels(cost: Callable[[Tensor], Tensor]) -> MaskLoss:
-    """The mean over pixels of what their class costs, from log-probabilities."""
+def _of_pixels(cost: Cost) -> MaskLoss:
+    """The mean over pixels of what their class costs."""
 
     def loss(view: _View) -> Tensor:
-        costs = cost(view.log_probability)
-        values = view.under_truth(costs)
-        if view.smoothing:
-            values = torch.lerp(values, costs.mean(dim=1, keepdim=True), view.smoothing)
-        weight = view.under_truth(view.weight[None, :, None, None]) * view.counted
-        return (values * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        return weighted_mean(view.weighted_costs(cost), view.pixel_weight())
 
     return loss
 
@@ -136,24 +140,38 @@ def _of_regions(false_positives: float, false_negatives: float) -> MaskLoss:
         shared, predicted, true = view.areas()
         wrong = false_positives * (predicted - shared) + false_negatives * (true - shared)
         values = (1 - shared / (shared + wrong).clamp(min=LEAST_AREA)) * (true > 0)
-        return view.mean_of_classes(values, torch.ones_like(true, dtype=torch.bool))
+        return weighted_mean(values * view.weight, view.weight)
 
     return loss
 
 
 def _lovasz(view: _View) -> Tensor:
-    """Algorithm 1 of the paper for all classes at once, over the pixels of the batch."""
+    """The mean over the classes that the truth has, over the pixels of the batch."""
     counted = view.counted[:, 0]
-    classes = torch.arange(len(view.weight), device=view.index.device)[:, None]
-    inside = view.index[:, 0][counted] == classes  # [K,P]
-    errors = (inside.to(view.probability) - view.probability.movedim(1, 0)[:, counted]).abs()
-    errors, order = errors.sort(dim=1, descending=True)
-    inside = inside.gather(1, order)
-    area = inside.sum(dim=1, keepdim=True)
-    shared, union = area - inside.cumsum(dim=1), area + (~inside).cumsum(dim=1)
-    loss = 1 - shared / union  # of Jaccard, once the pixels so far are wrong
-    step = torch.diff(loss, dim=1, prepend=torch.zeros_like(loss[:, :1]))
-    return view.mean_of_classes((errors * step).sum(dim=1), area[:, 0] > 0)
+    truth = view.index[:, 0][counted]  # [P]
+    present = truth.unique()
+    inside = truth == present[:, None]  # [k,P]
+    errors = (inside.to(view.probability) - view.probability.movedim(1, 0)[present][:, counted]).abs()
+    steps = torch.empty_like(errors)
+    for row, step in enumerate(map(_jaccard_steps, errors.detach(), inside)):
+        steps[row] = step
+    weight = view.weight[present]
+    return weighted_mean((errors * steps).sum(dim=1) * weight, weight)
+
+
+def _jaccard_steps(errors: Tensor, inside: Tensor) -> Tensor:
+    """Algorithm 1 of the paper for one class, [P]: by how much each pixel, the worst first, raises the Jaccard loss.
+
+    They are constants of the gradient: the extension is linear wherever the order of the errors stays the same.
+    """
+    order = errors.argsort(descending=True)
+    right = inside[order]
+    area = right.sum()
+    shared = area - right.cumsum(0, dtype=torch.int32)
+    union = area + (~right).cumsum(0, dtype=torch.int32)
+    loss = 1 - shared.double() / union  # of millions of pixels each is less than a float32 tells
+    steps = torch.diff(loss, prepend=loss.new_zeros(1)).to(errors)
+    return torch.empty_like(errors).scatter_(0, order, steps)
 
 
 PIXEL_COSTS = {"cross_entropy": _cross_entropy, "focal": _focal}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from vision_tasks.errors import UserError
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.unet import OriginalUnet
 from vision_tasks.types import Masks
@@ -73,6 +74,31 @@ def test_padding_shows_the_network_the_mean_colour(model: OriginalUnet) -> None:
     with torch.no_grad():
         expected = model.eval().net(normal)[:, :, :17, :30].softmax(dim=1)
     torch.testing.assert_close(model.predict(images).probability, expected)
+
+
+def test_more_classes_than_a_mask_can_hold_are_refused() -> None:
+    classes = tuple(f"class {i}" for i in range(255))
+    with pytest.raises(
+        UserError, match=r"^unet_original: masks hold 254 classes at most, not 255; merge some classes$"
+    ):
+        create_model("unet_original", classes)
+    assert create_model("unet_original", classes[:-1]).predict(torch.rand(1, 3, 16, 16)).index.dtype == torch.uint8
+
+
+@pytest.mark.slow
+def test_a_step_at_full_width() -> None:
+    """Gradients reach everything, and the step that they lead to makes the loss smaller."""
+    torch.manual_seed(0)
+    whole = create_model("unet_original", ("ground", "object")).eval()  # without dropout: losses can be compared
+    images = torch.rand(1, 3, 64, 64)
+    truth = Masks((images.mean(dim=1) > 0.5).to(torch.uint8), 2)
+    optimiser = torch.optim.SGD(whole.parameters(), lr=1e-3)
+    before = whole(images, truth)["cross_entropy"]
+    before.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in whole.parameters())
+    optimiser.step()
+    with torch.no_grad():
+        assert whole(images, truth)["cross_entropy"] < before
 
 
 def test_learns_a_toy_set(monkeypatch: pytest.MonkeyPatch) -> None:

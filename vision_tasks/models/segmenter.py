@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vision_tasks.errors import UserError
 from vision_tasks.models.base import ModelInfo, TaskModel
 from vision_tasks.models.mask_losses import MaskCriterion
 from vision_tasks.models.modes import mode
@@ -19,6 +20,7 @@ from vision_tasks.models.widen import statistics
 from vision_tasks.types import IGNORE, Masks
 
 AUXILIARY_WEIGHT = 0.5  # of torchvision's references/segmentation
+MOST_CLASSES = IGNORE - 1  # as files of masks have: a byte each, of which 254 and 255 are no class
 
 
 class Segmenter(TaskModel[Masks]):
@@ -35,8 +37,15 @@ class Segmenter(TaskModel[Masks]):
     class_weight: Tensor | None  # float32 [K]
 
     def __init__(self, info: ModelInfo, net: nn.Module, *, multiple: int = 1, smallest: int = 1) -> None:
-        """`net` takes sides that are multiples of `multiple`, and at least `smallest`."""
+        """`net` takes sides that are multiples of `multiple`, and at least `smallest`.
+
+        Raises UserError for more classes than a mask can hold.
+        """
         super().__init__()
+        if len(info.classes) > MOST_CLASSES:
+            raise UserError(
+                f"{info.name}: masks hold {MOST_CLASSES} classes at most, not {len(info.classes)}; merge some classes"
+            )
         self.info = info
         self.net = net
         self.multiple, self.smallest = multiple, smallest
@@ -59,9 +68,7 @@ class Segmenter(TaskModel[Masks]):
         """The likeliest class of every pixel, and the probabilities of all, float32 [B,K,H,W]."""
         with mode(self.modules(), training=False):
             probability = self._logits(images, auxiliary=False)[""].softmax(dim=1)
-        classes = len(self.info.classes)
-        index = probability.argmax(dim=1).to(torch.uint8 if classes < IGNORE else torch.int16)
-        return Masks(index, classes, probability)
+        return Masks(probability.argmax(dim=1).to(torch.uint8), len(self.info.classes), probability)
 
     def learn_by(self, losses: Sequence[str], label_smoothing: float = 0.0, class_weight: Tensor | None = None) -> None:
         self.criterion = MaskCriterion.chosen(losses or self.own_losses, label_smoothing)

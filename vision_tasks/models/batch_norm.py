@@ -20,7 +20,11 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def allow_single_values(net: nn.Module) -> None:
-    """Put such a twin, with the same tensors, in the place of each of torch's."""
+    """Put such a twin, with the same tensors, in the place of each of torch's.
+
+    Its subclasses stay, timm's BatchNormAct2d among them: an encoder `tu-NAME` that has it can't train on one image of
+    which its last stage leaves a single pixel.
+    """
     for parent in list(net.modules()):
         for name, norm in parent.named_children():
             if type(norm) is nn.BatchNorm2d:

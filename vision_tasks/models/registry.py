@@ -155,9 +155,9 @@ def _ultralytics(info: ModelInfo, encoder: str) -> TaskModel[Any]:
 
 
 def _torchvision_segmenter(info: ModelInfo, encoder: str) -> TaskModel[Any]:
-    from vision_tasks.models import torchvision_segmenters
+    from vision_tasks.models.torchvision_segmenters import TorchvisionSegmenter
 
-    return torchvision_segmenters.build(info)
+    return TorchvisionSegmenter(info)
 
 
 def _original_unet(info: ModelInfo, encoder: str) -> TaskModel[Any]:

@@ -56,10 +56,5 @@ class TorchvisionSegmenter(Segmenter):
         return {name: 1 for name, _ in self.named_modules() if name.endswith(ends)}
 
 
-def build(info: ModelInfo) -> TorchvisionSegmenter:
-    """The network of that name."""
-    return TorchvisionSegmenter(info)
-
-
 def _enlarged(logits: Tensor, images: Tensor) -> Tensor:
     return F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)

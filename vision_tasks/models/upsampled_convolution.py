@@ -12,7 +12,7 @@ class UpsampledConvolution(nn.Module):
 
     Of each 3x3 window some pixels are copies of one another, so that it is a transposed convolution of the small map,
     of 4x4 and stride 2, with sums of the same weights: 16 of 36 multiplications, and no large copy of the features. On
-    a CPU it makes a training step of a U-Net on ResNet-18 about 1.2 times as fast.
+    a CPU it makes a training step of a U-Net on ResNet-18 about 1.2 times as fast; on CUDA that was never measured.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:

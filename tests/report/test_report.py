@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from vision_tasks.report import WRITERS, write_report
 from vision_tasks.report.confusion import per_cent, write_confusion
@@ -50,7 +51,26 @@ def test_per_cent(share: float, said: str) -> None:
     assert per_cent(share) == said
 
 
-def test_pixels_are_drawn_in_per_cent_and_counted_in_the_table(tmp_path: Path) -> None:
+@pytest.fixture
+def in_cells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What pictures that are saved from now on have written into their cells."""
+    texts: list[str] = []
+
+    def save(figure: Figure, *given: object, **options: object) -> None:
+        texts.extend(text.get_text() for text in figure.axes[0].texts)
+        Path(str(given[0])).touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    return texts
+
+
+def test_few_are_drawn_as_counts(tmp_path: Path, in_cells: list[str]) -> None:
+    write_confusion(tmp_path, [[3, 1], [0, 99_999]], ["ground", "object"])
+    assert in_cells == ["3", "1", "99999"]
+
+
+def test_pixels_are_drawn_in_per_cent_and_counted_in_the_table(tmp_path: Path, in_cells: list[str]) -> None:
     counts = np.array([[12_345_678, 5], [0, 999_999_999]])
     numbers, _ = write_confusion(tmp_path, counts.tolist(), ["ground", "object"])
+    assert in_cells == ["99.9", "<.1", "100"]
     assert numbers.read_text().splitlines()[1:] == ["ground,12345678,5", "object,0,999999999"]

@@ -118,7 +118,8 @@ def compare(pairs: list[Pair], masks: int, repeats: int) -> list[Comparison]:
     """Masks/s, after all are shown to agree."""
     torchmetrics, smp = Torchmetrics(pairs), Smp(pairs)
     require_equal(pairs, torchmetrics, smp)
-    rounds = masks // len(pairs)
+    rounds = max(1, masks // len(pairs))
+    masks = rounds * len(pairs)  # what is really scored
     contenders: dict[str, Callable[[], Any]] = {
         "torchmetrics": lambda: torchmetrics.score(rounds),
         "SMP": lambda: smp.score(rounds),

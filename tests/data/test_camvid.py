@@ -69,6 +69,23 @@ def test_segnets_lists_say_what_belongs_and_in_which_order(tmp_path: Path) -> No
         open_dataset(tmp_path / "set", SEGMENT.readers)
 
 
+def test_lists_of_names_with_spaces(tmp_path: Path) -> None:
+    """Of the whole line before its first word, which may be another image's name."""
+    for name in ("my", "my photo 1", "my photo 2", "other"):
+        save(tmp_path / "train" / f"{name}.png", texture(SIZE, np.random.default_rng(1)))
+        save(tmp_path / "trainannot" / f"{name}.png", np.zeros(SIZE, np.uint8))
+    lines = [
+        "my photo 2.png",
+        "/our set/train/my photo 1.png",
+        "/our set/train/other.png",
+        "train/my.png annot/other.png",
+    ]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    dataset = open_dataset(tmp_path, SEGMENT.readers)
+    assert [sample.path.stem for sample in dataset.splits["train"]] == ["my photo 2", "my photo 1", "other", "my"]
+    assert dataset.flaws == ()
+
+
 def test_kaggles_edition(tmp_path: Path) -> None:
     written = write(tmp_path, {s: (s, f"{s}_labels") for s in ("train", "val", "test")}, "_L", coloured=True)
     with pytest.raises(UserError, match=r"the masks have colours; add a class_dict\.csv"):

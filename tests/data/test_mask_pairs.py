@@ -169,7 +169,9 @@ def test_rare_objects_are_found_before_255_is_ignored(tmp_path: Path, names: str
     assert counts[0] == [40 if "void" in names else 64, 0]
 
 
-@pytest.mark.parametrize("mode", ["palette", "16 bit", "32 bit", "1 bit", "grey RGB", "grey and alpha", "RGBA"])
+@pytest.mark.parametrize(
+    "mode", ["palette", "16 bit", "32 bit", "whole floats", "1 bit", "grey RGB", "grey and alpha", "RGBA"]
+)
 def test_a_mask_is_its_indices_however_it_is_stored(tmp_path: Path, mode: str) -> None:
     classes = ("background", "a") if mode == "1 bit" else ("background", "a", "b")
     index = write_mask_pairs(tmp_path, classes=classes, class_list=False)["train"]["train/images/000.jpg"]
@@ -180,9 +182,9 @@ def test_a_mask_is_its_indices_however_it_is_stored(tmp_path: Path, mode: str) -
         image.putpalette([200, 10, 10, 0, 0, 0, 10, 200, 10])
     elif mode == "16 bit":
         image = Image.fromarray(index.astype(np.uint16))
-    elif mode == "32 bit":  # which PNG has not
+    elif mode in ("32 bit", "whole floats"):  # which PNG has not
         path = path.with_suffix(".tif")
-        image = Image.fromarray(index.astype(np.int32))
+        image = Image.fromarray(index.astype(np.int32 if mode == "32 bit" else np.float32))
     elif mode == "1 bit":
         image = Image.fromarray(index.astype(bool))
     else:
@@ -238,8 +240,18 @@ def test_masks_that_hold_no_classes_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"000\.png: has values up to 300"):
         sample.truth(SIZE)
     (tmp_path / MASK).unlink()
-    Image.fromarray(np.zeros(SIZE, np.float32)).save(tmp_path / "train" / "masks" / "000.tif")
-    with pytest.raises(UserError, match=r"000\.tif: has fractions"):
+    stored = tmp_path / "train" / "masks" / "000.tif"
+    for values, said in (
+        (np.full(SIZE, 0.5, np.float32), "has fractions"),
+        (np.full(SIZE, np.nan, np.float32), "has fractions"),
+        (np.full(SIZE, np.inf, np.float32), "has values up to inf"),
+        (np.full(SIZE, -1, np.int32), "has values down to -1; a mask has classes from 0 to 253, or 255"),
+    ):
+        Image.fromarray(values).save(stored)
+        with pytest.raises(UserError, match=rf"000\.tif: {said}"):
+            first(tmp_path)
+    Image.new("CMYK", SIZE[::-1]).save(stored)
+    with pytest.raises(UserError, match=r"000\.tif: is stored as CMYK; a mask has one channel, a palette, RGB or RGBA"):
         first(tmp_path)
 
 

@@ -30,3 +30,16 @@ def test_pet_background_and_ignored_border(tmp_path: Path) -> None:
         "test": ["Abyssinian_1"], "trainval": ["beagle_1"],
     }  # fmt: skip
     assert [flaw.what for flaw in dataset.flaws] == ["1 images stand in no list: not read (Abyssinian_2)"]
+
+
+def test_what_has_no_partner_is_told(tmp_path: Path) -> None:
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.jpg", texture(SIZE, np.random.default_rng(0)))
+    for name in "ad":
+        save(tmp_path / "annotations" / "trimaps" / f"{name}.png", np.ones(SIZE, np.uint8))
+    dataset = open_dataset(tmp_path, SEGMENT.readers)
+    assert [sample.id for sample in dataset.splits["all"]] == ["images/a.jpg"]
+    assert [(flaw.path, flaw.what) for flaw in dataset.flaws] == [
+        (tmp_path / "images", "2 of 3 images have no trimap: left out (b.jpg, c.jpg)"),
+        (tmp_path / "annotations" / "trimaps", "1 of 2 trimaps have no image: left out (d.png)"),
+    ]

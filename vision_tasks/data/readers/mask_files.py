@@ -75,10 +75,11 @@ def pixel_values(path: Path, listed: Sequence[Entry] = ()) -> NDArray[np.uint8]:
                 "name,r,g,b of every class"
             )
         values = values[..., 0]
-    if values.dtype.kind == "f":
+    if values.dtype.kind == "f" and not (values == np.floor(values)).all():
         raise UserError(f"{path}: has fractions as values; a mask has whole numbers, the class of each pixel")
-    if values.dtype.itemsize > 1 and values.size and (values.min() < 0 or values.max() > 255):
-        raise UserError(f"{path}: has values up to {values.max()}; a mask has classes up to {MOST_CLASSES - 1}, or 255")
+    if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
+        beyond = f"down to {values.min():.0f}" if values.min() < 0 else f"up to {values.max():.0f}"
+        raise UserError(f"{path}: has values {beyond}; a mask has classes from 0 to {MOST_CLASSES - 1}, or 255")
     return np.ascontiguousarray(values, dtype=np.uint8)
 
 

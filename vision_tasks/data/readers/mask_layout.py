@@ -96,18 +96,25 @@ def _image_stem(mask: str, images: Mapping[str, str]) -> str:
 
 
 def listed(path: Path, pairs: Pairs) -> dict[str, Pair]:
-    """Those of `pairs` that a list names, in its order: by the first word of each line, without folders and extension.
+    """Those of `pairs` that a list names, in its order: by each line without folders and extension, or its first word.
 
     Raises UserError for a name without a pair.
     """
-    words = [PurePosixPath(line.split()[0]) for line in read_lines(path)]
-    stems = [word.name if word.name in pairs else word.stem for word in words]
+    stems = [_stem(line, pairs) for line in read_lines(path)]
     if missing := [stem for stem in stems if stem not in pairs]:
         raise UserError(
             f"{path}: {len(missing)} of the {len(stems)} names that it lists have no image with a mask "
             f"({some(missing)}); add the files, or take the names off the list"
         )
     return {stem: pairs[stem] for stem in stems}
+
+
+def _stem(line: str, pairs: Pairs) -> str:
+    """The key of the pair that a line names; its first word's stem if it names none."""
+    first, whole = PurePosixPath(line.split()[0]), PurePosixPath(line)
+    # Of `a/1.png b/1.png` the last part is the mask's name; that of `my 1.png` has the space in it.
+    words = (whole, first) if " " in whole.name else (first, whole)
+    return next((name for word in words for name in (word.name, word.stem) if name in pairs), first.stem)
 
 
 def unlisted(path: Path, pairs: Iterable[str], *lists: Iterable[str]) -> list[Flaw]:

@@ -118,7 +118,7 @@ def test_the_whole_way(run, photos, tmp_path):
     arguments = ("classify", "predict", "--weights", run_folder, "--source", photos / "test", "--out", predictions)
     code, _, err = run(*arguments)
     assert code == 0
-    assert "12 images predicted, 1 could not be read" in err
+    assert "12 images predicted, 1 could not be," in err
     assert "--restart" in wrong(run(*arguments))
     assert run(*arguments, "--strict", "--restart")[0] == 1
     (photos / "test" / "a" / "broken.jpg").unlink()
@@ -136,7 +136,7 @@ def test_a_prediction_of_unreadable_files_alone_is_an_error(run, tmp_path):
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
     given = ("--weights", tmp_path / "w.safetensors", "--source", tmp_path / "photos", "--out", tmp_path / "out")
     line = wrong(run("classify", "predict", *given))
-    assert line == f"error: none of 1 images could be read; {tmp_path}/out/failures.jsonl says why"
+    assert line == f"error: none of 1 images could be predicted; {tmp_path}/out/failures.jsonl says why"
     assert "broken.jpg" in (tmp_path / "out" / "failures.jsonl").read_text()
     assert (tmp_path / "out" / "predictions.jsonl").read_bytes() == b""
 

@@ -34,7 +34,8 @@ from vision_tasks.models.registry import model_entry, model_names
 from vision_tasks.models.weights import known_weights
 from vision_tasks.report import write_report
 from vision_tasks.tasks import Report, Task, get_task
-from vision_tasks.tasks.fonts import unwritable
+from vision_tasks.tasks.fonts import drawable, unwritable
+from vision_tasks.tasks.tiling import SMALLEST_TILE
 from vision_tasks.types import Bands, Failure, Sample, Size
 
 PathLike = str | Path
@@ -175,9 +176,11 @@ def predict(
     Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
-    _require_positive(batch_size=batch_size, max_detections=max_detections, **({} if tile is None else {"tile": tile}))
+    _require_positive(batch_size=batch_size, max_detections=max_detections)
     if tile is not None and record.stitch is None:
         raise UserError(f"--tile: what {record.name} says of a tile says nothing of its image; leave it out")
+    if tile is not None and tile < SMALLEST_TILE:
+        raise UserError(f"--tile must be {SMALLEST_TILE} pixels or more, not {tile}: try the model's image size")
     chosen = _formats(record, formats)
     refuse_earlier(record, Path(out), restart)
     model, card = _load(record, weights, device, precision)
@@ -192,13 +195,13 @@ def predict(
     summary = inference.predict(model, record, found, card.input, folder, settings)
     written = [name for each in chosen for name in record.formats[each].writes]
     say(
-        f"{summary.predicted} images predicted, {summary.failed} could not be read, {summary.skipped} other files "
+        f"{summary.predicted} images predicted, {summary.failed} could not be, {summary.skipped} other files "
         f"skipped; wrote {', '.join(written)} into {folder}"
     )
     if not summary.predicted:
-        raise UserError(f"none of {summary.failed} images could be read; {folder / 'failures.jsonl'} says why")
+        raise UserError(f"none of {summary.failed} images could be predicted; {folder / 'failures.jsonl'} says why")
     if summary.failed:
-        say(f"unreadable files are listed in {folder / 'failures.jsonl'}")
+        say(f"those that could not be are listed in {folder / 'failures.jsonl'}, with the reason")
     return summary
 
 
@@ -354,7 +357,7 @@ def _draw_worst(
 ) -> None:
     if record.compare is None or "worst" not in metrics:
         return
-    picture, classes = folder / "worst.png", tuple(metrics["per_class"])
+    picture, classes = folder / "worst.png", drawable(tuple(metrics["per_class"]))
     if write_worst(picture, record.compare, metrics["worst"], samples, predicted, classes, bands):
         say(f"wrote {picture}")
 

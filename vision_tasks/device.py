@@ -98,6 +98,12 @@ def keep_freed_memory(device: torch.device) -> None:
             mallopt(parameter, value)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, the machine's or the device's, was too small: torch says so in errors of several types."""
+    told = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
 def describe(device: torch.device) -> str:
     """The device in words, for logs and environment records."""
     if device.type == "cuda":

@@ -49,7 +49,7 @@ def require_equal(path: Path, whole: bool, bands: Bands | None = None) -> None:
     """Every region holds what the whole decoded image has there."""
     expected = turned(read_image(path, bands=bands))
     with open_windows(path, bands) as image:
-        assert image.whole == whole
+        assert bool(image.whole) == whole
         assert image.size == expected.shape[:2]
         for x0, y0, x1, y1 in REGIONS:
             found = image.read((x0, y0, x1, y1))
@@ -66,6 +66,65 @@ def test_tiff_in_colour(layout: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
 def test_tiff_in_grey(kind: str, layout: dict[str, Any], tmp_path: Path) -> None:
     require_equal(write_tiff(tmp_path / "a.tif", noise(1, kind), **layout), whole=False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("bands", [3, 4])
+def test_tiff_in_deep_colour(bands: int, layout: dict[str, Any], tmp_path: Path) -> None:
+    """By the range of 16 bits, to the nearest byte; Pillow, which decodes whole ones, drops the lower byte."""
+    values = noise(bands, "uint16")
+    path = write_tiff(tmp_path / "a.tif", values, photometric="rgb", **layout)
+    expected = np.rint(np.moveaxis(values[:3], 0, -1) / 257)
+    with open_windows(path) as image:
+        assert not image.whole
+        for x0, y0, x1, y1 in REGIONS:
+            assert (image.read((x0, y0, x1, y1)) == expected[y0:y1, x0:x1]).all()
+    assert np.abs(turned(read_image(path)).astype(int) - expected).max() <= 1
+
+
+def test_tiff_whose_0_is_white(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", noise(1), photometric="miniswhite")
+    require_equal(path, whole=False)
+    with open_windows(path) as image, open_windows(path, Bands((1,))) as stored:
+        assert (image.read((0, 0, 9, 9)) == 255 - noise(1)[0, :9, :9, None]).all()
+        assert (stored.read((0, 0, 9, 9)) == noise(1)[0, :9, :9, None]).all()
+
+
+@pytest.mark.parametrize("layout", [{}, {"tiled": True, "blockxsize": 64, "blockysize": 64}], ids=["strips", "tiles"])
+@pytest.mark.parametrize("photometric", ["ycbcr", "rgb"])
+def test_tiff_of_jpeg(photometric: str, layout: dict[str, Any], tmp_path: Path) -> None:
+    """Libraries differ a little in how they enlarge the colours of YCbCr, which are stored at half the size."""
+    waves = [120 + 100 * np.sin(np.arange(SIZE[1]) / 20 + shift) for shift in (0, 0.5, 1)]
+    values = np.stack([np.tile(wave, (SIZE[0], 1)) for wave in waves]).astype(np.uint8)
+    path = write_tiff(tmp_path / "a.tif", values, photometric=photometric, compress="jpeg", **layout)
+    expected = turned(read_image(path)).astype(int)
+    with open_windows(path) as image:
+        assert not image.whole
+        for x0, y0, x1, y1 in REGIONS:
+            difference = np.abs(image.read((x0, y0, x1, y1)) - expected[y0:y1, x0:x1])
+            assert difference.max() <= (4 if photometric == "ycbcr" else 0)
+            assert difference.mean() <= 1
+    assert np.abs(expected - np.moveaxis(values, 0, -1)).mean() < 5
+
+
+def test_why_a_file_is_decoded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reason(path: Path) -> str:
+        with open_windows(path) as image:
+            return image.whole
+
+    picture = Image.fromarray(np.moveaxis(noise(), 0, -1).copy())
+    picture.save(tmp_path / "a.png")
+    picture.convert("CMYK").save(tmp_path / "b.tif")
+    picture.save(tmp_path / "c.tif", tiffinfo={0x0112: 6})
+    picture.save(tmp_path / "d.tif")
+    assert reason(tmp_path / "a.png") == "only TIFFs can be read by region"
+    assert reason(tmp_path / "b.tif").startswith("this kind of TIFF can't be read by region")
+    assert reason(tmp_path / "c.tif").startswith("a TIFF that is to be turned")
+    assert reason(tmp_path / "d.tif") == ""
+    monkeypatch.setattr("vision_tasks.data.geotiff._LARGEST_BLOCK", 64)
+    assert reason(tmp_path / "d.tif") == "its strips or tiles are as large as images"
+    monkeypatch.setattr(windows, "can_read_regions", lambda: False)
+    assert "vision-tasks[geo]" in reason(tmp_path / "d.tif")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -110,7 +169,7 @@ def test_turned_bands(orientation: int, tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.tif") as stored:
         expected = np.asarray(ImageOps.exif_transpose(stored))[..., ::-1]
     with open_windows(tmp_path / "a.tif", Bands((3, 2, 1))) as image:
-        assert image.whole == (orientation != 1)
+        assert bool(image.whole) == (orientation != 1)
         assert image.size == expected.shape[:2]
         assert (image.read((20, 30, 140, 145)) == expected[30:145, 20:140]).all()
 

@@ -28,7 +28,7 @@ from vision_tasks.engine.tiles import TilePredictor
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.models.checkpoint import save_model
 from vision_tasks.tasks import DETECT, SEGMENT, Report
-from vision_tasks.tasks.mask_tiles import MASK_TILES
+from vision_tasks.tasks.mask_tiles import MASK_TILES, MaskStitching
 from vision_tasks.tasks.tiling import Stitch, tiles_of
 from vision_tasks.types import Bands, Boxes, InputSpec, Masks
 
@@ -241,6 +241,56 @@ def test_a_file_that_is_damaged_in_the_middle_is_a_failure(tmp_path):
     assert [path.name for path in (tmp_path / "out" / "masks").iterdir()] == ["b.png.png"]
 
 
+def too_large(values=10**15):
+    """What torch raises on this machine, and not what we believe that it does."""
+    torch.zeros(values, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("tile", "remedy"), [(None, "--tile takes large"), (64, "a smaller --tile")])
+def test_an_image_that_is_too_large_for_memory_is_a_failure(tile, remedy, tmp_path, monkeypatch):
+    for name, width in (("a", 60), ("b", 200), ("c", 60)):
+        picture(tmp_path / "photos" / f"{name}.png", (60, width))
+    warp = Masks.warp
+
+    def limited(masks, matrix, size):
+        return too_large() if size[1] > 100 else warp(masks, matrix, size)
+
+    monkeypatch.setattr(Masks, "warp", limited)
+    monkeypatch.setattr(MaskStitching, "add", lambda *_: too_large())
+    assert run(Local(), SEGMENT, tmp_path, tile, ("masks", "jsonl")) == Summary(2, 1, 0)
+    (failure,) = lines(tmp_path / "out" / "failures.jsonl")
+    assert failure["image"] == "b.png"
+    assert "too large for this machine's memory" in failure["reason"]
+    assert remedy in failure["reason"]
+
+
+def test_other_errors_of_networks_end_the_run(tmp_path, monkeypatch):
+    picture(tmp_path / "photos" / "a.png", (60, 60))
+    monkeypatch.setattr(Masks, "warp", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        run(Local(), SEGMENT, tmp_path, None, ("masks", "jsonl"))
+
+
+def test_failures_are_text_whatever_files_are_called(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("b\udce9.png", "日本.png"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    assert run(Local(), SEGMENT, tmp_path, None, ("masks", "jsonl")) == Summary(0, 2, 0)
+    written = (tmp_path / "out" / "failures.jsonl").read_bytes().decode()
+    assert {json.loads(line)["image"] for line in written.splitlines()} == {"b\udce9.png", "日本.png"}
+    assert "日本.png" in written
+
+
+def test_very_many_tiles_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("vision_tasks.engine.predict._MANY_TILES", 4)
+    picture(tmp_path / "photos" / "a.png", (100, 100))
+    picture(tmp_path / "photos" / "b.png", (60, 100))
+    run(Local(), SEGMENT, tmp_path, 64, ("masks", "jsonl"))
+    assert [line for line in capsys.readouterr().err.splitlines() if " tiles" in line] == [
+        "a.png: 4 tiles; with a larger --tile there are fewer"
+    ]
+
+
 def test_bands_in_tiles(tmp_path):
     rasterio = pytest.importorskip("rasterio")
     (tmp_path / "photos").mkdir()
@@ -346,8 +396,9 @@ def test_whole_images_have_no_tiles(weights, tmp_path):
     given = {"source": tmp_path / "photos", "out": tmp_path / "o"}
     with pytest.raises(vt.UserError, match=r"^--tile: what classify says of a tile .*; leave it out$"):
         vt.predict("classify", weights=weights / "classify.safetensors", tile=64, **given)
-    with pytest.raises(vt.UserError, match="--tile must be 1 or more, not 0"):
-        vt.predict("segment", weights=weights / "segment.safetensors", tile=0, **given)
+    for side in (0, 4, 31):
+        with pytest.raises(vt.UserError, match=f"^--tile must be 32 pixels or more, not {side}: try .*image size$"):
+            vt.predict("segment", weights=weights / "segment.safetensors", tile=side, **given)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 16, 64, 100])

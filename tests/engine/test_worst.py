@@ -53,6 +53,8 @@ def test_images_that_are_gone_have_no_row(tmp_path: Path) -> None:
     written = factories.write_mask_pairs(tmp_path / "data", images=2)
     for name in written["test"]:
         (tmp_path / "data" / name).write_bytes(b"")
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "worst.png").write_text("of an earlier evaluation")
     vt.evaluate("segment", predictions=tmp_path / "data" / "test" / "masks", data=tmp_path / "data", out=tmp_path / "e")
     assert not (tmp_path / "e" / "worst.png").exists()
 

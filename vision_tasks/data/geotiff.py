@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from vision_tasks.data.bands import Limits
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.types import Region, Size
@@ -34,7 +35,8 @@ _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTI
 # TIFF 6.0, section 8
 _WIDTH, _HEIGHT, _BITS, _MEANING, _STRIPS, _ORIENTATION, _SAMPLES, _TILES = 256, 257, 258, 262, 273, 274, 277, 324
 _EXTRA, _NUMBERS = 338, 339
-_GREY, _RGB, _PALETTE = 1, 2, 3  # meanings: 0 is black, red green blue, values are indices
+_WHITE_IS_0, _GREY, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6  # meanings; grey's 0 is black, a palette's are indices
+_COMPRESSION, _JPEG = 259, 7
 _UNSIGNED = 1  # a kind of numbers
 _PREMULTIPLIED = 1  # a kind of extra samples
 # GDAL decodes whole blocks and keeps some. In larger ones a region would cost what the image does.
@@ -51,7 +53,8 @@ class Tags:
     bands: int
     orientation: int  # 1..8, as in EXIF
     top: int | None = None  # white, where values have less than 8 bits
-    seen: int = 0  # how many of its bands are what people see, as their values: 1 = grey, 3 = RGB, 0 = not as they are
+    seen: int = 0  # how many of its bands are what people see, as rasterio reads them: 1 = grey, 3 = RGB, 0 = none
+    shown: Limits | None = None  # black and white of what people see; None = the range of the type
 
 
 def read_tags(data: bytes) -> Tags | None:
@@ -77,17 +80,24 @@ def stream_tags(stream: BinaryIO) -> Tags | None:
     except Exception as error:  # damaged tags raise many kinds
         raise DecodeError(f"damaged TIFF header: {error}") from error
     orientation = directory.get(_ORIENTATION, 1)
-    top = 2**bits - 1 if bits < 8 and directory.get(_MEANING) != _PALETTE else None
-    return Tags(size, bands, orientation if orientation in range(1, 9) else 1, top, _seen(directory, bands, bits))
+    meaning = directory.get(_MEANING)
+    top = 2**bits - 1 if bits < 8 and meaning != _PALETTE else None
+    shown = (2.0**bits - 1, 0.0) if meaning == _WHITE_IS_0 else None
+    orientation = orientation if orientation in range(1, 9) else 1
+    return Tags(size, bands, orientation, top, _seen(directory, bands, bits), shown)
 
 
 def _seen(directory: ImageFileDirectory_v2, bands: int, bits: int) -> int:
-    """`Tags.seen`: of 8-bit grey and RGB, whatever alpha is beside them, and of 16-bit grey."""
+    """`Tags.seen`: of grey and RGB of 8 and 16 bits, whatever alpha is beside them, and of JPEG, which becomes RGB."""
     if set(directory.get(_NUMBERS, (_UNSIGNED,))) != {_UNSIGNED} or _PREMULTIPLIED in directory.get(_EXTRA, ()):
         return 0
-    if directory.get(_MEANING) == _GREY and (bits, bands) in ((8, 1), (8, 2), (16, 1)):
-        return 1
-    return 3 if directory.get(_MEANING) == _RGB and bits == 8 and bands in (3, 4) else 0
+    meaning = directory.get(_MEANING)
+    if meaning == _YCBCR:
+        return 3 if (directory.get(_COMPRESSION), bits, bands) == (_JPEG, 8, 3) else 0
+    if meaning == _RGB:
+        return 3 if bits in (8, 16) and bands in (3, 4) else 0
+    grey: dict[Any, tuple[tuple[int, int], ...]] = {_GREY: ((8, 1), (8, 2), (16, 1)), _WHITE_IS_0: ((8, 1),)}
+    return 1 if (bits, bands) in grey.get(meaning, ()) else 0
 
 
 def _directory(data: bytes) -> ImageFileDirectory_v2:

@@ -1,7 +1,7 @@
 """Images read region by region: from the file where its layout allows it, else from the whole decoded image.
 
-From the file: TIFFs of 8-bit grey or RGB, of 16-bit grey, and of chosen bands, in tiles or strips, that need no turning
-(the extra `geo`). Of all others the whole image is in memory, and may have no more than `most_pixels`.
+From the file: TIFFs of grey or RGB of 8 or 16 bits, of JPEG, and of chosen bands, in tiles or strips, that need no
+turning (the extra `geo`). Of all others the whole image is in memory, and may have no more than `most_pixels`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Windows:
 
     size: Size  # upright
     read: Callable[[Region], Pixels]  # uint8 [h,w,C] of x0, y0, x1, y1; in any thread; raises DecodeError
-    whole: bool  # all of it is in memory
+    whole: str = ""  # why all of it is in memory; empty where regions are read from the file
 
 
 def longest_side(path: Path) -> int:
@@ -51,15 +51,16 @@ def longest_side(path: Path) -> int:
 def open_windows(path: Path, bands: Bands | None = None) -> Iterator[Windows]:
     """Open an image as RGB, or as `bands`. Raises what `read_image` raises."""
     tags = _tags(path)
-    numbers = _as_stored(tags, bands) if tags else ()
-    if not tags or not numbers:
-        yield _decoded(path, bands)
+    why_not = _why_whole(tags, bands)
+    if not tags or why_not:
+        yield _decoded(path, bands, why_not)
         return
+    numbers = bands.numbers if bands else tuple(range(1, tags.seen + 1))
     with open_regions(path, numbers) as read:
         if read is None:
-            yield _decoded(path, bands)
+            yield _decoded(path, bands, "its strips or tiles are as large as images")
         else:
-            yield Windows(tags.size, _Values(read, _limits(tags, bands), 1 if bands else 3 // len(numbers)), False)
+            yield Windows(tags.size, _Values(read, _limits(tags, bands), 1 if bands else 3 // len(numbers)))
 
 
 def overview(image: Windows, factor: int) -> Pixels:
@@ -102,27 +103,32 @@ def _tags(path: Path) -> Tags | None:
         raise DecodeError(error.strerror or str(error)) from error
 
 
-def _as_stored(tags: Tags, bands: Bands | None) -> tuple[int, ...]:
-    """The bands of a TIFF whose values, region by region, are what `read_image` gives; none if it must be whole."""
-    if tags.orientation != 1 or not can_read_regions():
-        return ()
-    if bands is None:
-        return tuple(range(1, tags.seen + 1))
-    return bands.numbers if max(bands.numbers) <= tags.bands else ()
+def _why_whole(tags: Tags | None, bands: Bands | None) -> str:
+    """Why values that are read region by region are not what `read_image` gives; empty if they are."""
+    if not tags:
+        return "only TIFFs can be read by region"
+    if not can_read_regions():
+        return "regions of TIFFs are read by rasterio: pip install 'vision-tasks[geo]'"
+    if tags.orientation != 1:
+        return "a TIFF that is to be turned can't be read by region"
+    there = max(bands.numbers) <= tags.bands if bands else tags.seen
+    return "" if there else "this kind of TIFF can't be read by region; those of grey or RGB of 8 or 16 bits can"
 
 
 def _limits(tags: Tags, bands: Bands | None) -> Limits | None:
-    return (bands.limits if bands else None) or ((0, tags.top) if tags.top else None)
+    if bands is None:
+        return tags.shown
+    return bands.limits or ((0, tags.top) if tags.top else None)
 
 
-def _decoded(path: Path, bands: Bands | None) -> Windows:
+def _decoded(path: Path, bands: Bands | None, why: str) -> Windows:
     pixels = turned(read_image(path, bands=bands))
 
     def read(region: Region) -> Pixels:
         x0, y0, x1, y1 = region
         return np.ascontiguousarray(pixels[y0:y1, x0:x1])
 
-    return Windows((pixels.shape[0], pixels.shape[1]), read, True)
+    return Windows((pixels.shape[0], pixels.shape[1]), read, why)
 
 
 def _shrunk(pixels: Pixels, factor: int) -> Pixels:

@@ -6,7 +6,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Generic, Never, TextIO
@@ -14,24 +14,25 @@ from typing import Generic, Never, TextIO
 import numpy as np
 
 from vision_tasks.data.decode import DecodeError
-from vision_tasks.data.geotiff import can_read_regions
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.windows import Windows, longest_side, open_windows, overview
-from vision_tasks.device import keep_freed_memory
+from vision_tasks.device import is_out_of_memory, keep_freed_memory
 from vision_tasks.engine.earlier_outputs import FAILURES
 from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
 from vision_tasks.engine.progress import Bar, progress, say
-from vision_tasks.engine.run_folder import dumps
 from vision_tasks.engine.sources import Found
 from vision_tasks.engine.tiles import TilePredictor
 from vision_tasks.engine.upright import upright
 from vision_tasks.tasks.base import Output, Predicted, Report, Task, Write
+from vision_tasks.tasks.outputs.jsonl import in_text
+from vision_tasks.tasks.tiling import tiles_of
 from vision_tasks.types import Failure, InputSpec, Sample, Size, T
 from vision_tasks.warp import Pixels
 
 FORMATS = ("jsonl", "drawings")  # what is written where nothing else is asked for
 
 _DRAWN = 4096  # pixels: larger images are drawn on a copy that is shrunk until no side is longer
+_MANY_TILES = 10_000  # so many are told, for they take long
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -67,10 +68,11 @@ def predict(
     small, large = _parted(found.images, settings.tile)
     with (
         _opened(task, output, settings.formats) as writes,
-        (out / FAILURES).open("w", 1, encoding="utf-8", errors="surrogateescape") as failures,
+        (out / FAILURES).open("w", 1, encoding="utf-8", newline="\n") as failures,
         progress("predicting", len(found.images)) as bar,
     ):
-        writer = _Writer(task, output, writes, failures)
+        remedy = "; a smaller --tile takes less" if settings.tile else "; --tile takes large images in parts"
+        writer = _Writer(task, output, writes, failures, remedy if task.stitch else "")
         writer.fail(found.failures)
         _predict_whole(model, small, spec, settings.batch_size, writer, bar)
         if settings.tile and task.stitch:
@@ -99,9 +101,11 @@ def _predict_whole(
         samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
     )
     for batch in loader:
-        results = in_original_pixels(model(batch.images), batch) if batch.info else iter(())
-        for info, result in zip(batch.info, results, strict=True):
+        predictions = model(batch.images).to("cpu") if batch.info else None
+        for row, info in enumerate(batch.info):
             with writer.one(info.id, info.path):
+                assert predictions is not None
+                (result,) = in_original_pixels(predictions.image(row), replace(batch, info=(info,)))
                 pixels = partial(upright, of_name[info.id], spec.bands)
                 writer.write(info.id, info.path, info.size, result, pixels)
         writer.fail(batch.failures)
@@ -109,13 +113,14 @@ def _predict_whole(
 
 
 def _predict_tiled(tiles: TilePredictor[T], images: Sequence[tuple[str, Path]], writer: _Writer[T], bar: Bar) -> None:
-    said = False
+    said = {""}
     for name, path in images:
         with writer.one(name, path), open_windows(path, tiles.spec.bands) as image:
-            if image.whole and not said:
-                said = True
-                say(f"{name}: decoded whole, as only TIFFs in tiles or strips can be read by region; memory grows "
-                    f"with such images{'' if can_read_regions() else ' (and those need the extra geo)'}")  # fmt: skip
+            if image.whole not in said:
+                said.add(image.whole)
+                say(f"{name}: decoded whole, so memory grows with such images: {image.whole}")
+            if (count := len(tiles_of(image.size, tiles.side))) >= _MANY_TILES:
+                say(f"{name}: {count} tiles; with a larger --tile there are fewer")
             with tiles.stitched(image, partial(_note, bar, name)) as stitching:
                 factor = -(-max(image.size) // _DRAWN)
                 pixels = partial(_upright, image, factor)
@@ -144,6 +149,7 @@ class _Writer(Generic[T]):
     output: Output
     writes: Sequence[Write[T]]
     failures: TextIO
+    remedy: str  # for images that are too large
     predicted: int = 0
     failed: int = 0
 
@@ -152,18 +158,22 @@ class _Writer(Generic[T]):
         """An image. A file that has vanished meanwhile, or beside which nothing can be written, doesn't end the run."""
         try:
             yield
-        except (DecodeError, MemoryError) as error:
-            self.fail([Failure(name, path, str(error) or "too large for this machine's memory")])
+        except DecodeError as error:
+            self.fail([Failure(name, path, str(error))])
         except OSError as error:
             if error.errno in _FULL:
                 raise
             self.fail([Failure(name, path, error.strerror or str(error))])
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.fail([Failure(name, path, f"too large for this machine's memory{self.remedy}")])
         else:
             self.predicted += 1
 
     def fail(self, failures: Sequence[Failure]) -> None:
         """List what can't be predicted."""
-        rows = (dumps({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
+        rows = (in_text({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
         self.failures.writelines(rows)
         self.failed += len(failures)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vision_tasks.data.decode import read_image
+from vision_tasks.data.windows import turned
 from vision_tasks.types import Bands, Sample
-from vision_tasks.warp import Pixels, warp_into
+from vision_tasks.warp import Pixels
 
 
 def upright(sample: Sample[Any], bands: Bands | None) -> Pixels:
@@ -20,7 +21,4 @@ def upright(sample: Sample[Any], bands: Bands | None) -> Pixels:
     if sample.pixels is not None:
         return sample.pixels()
     shown = bands and replace(bands, numbers=(bands.numbers[:3] if len(bands.numbers) > 2 else bands.numbers[:1] * 3))
-    decoded = read_image(sample.path, bands=shown)
-    pixels = np.zeros((*decoded.size, 3), np.uint8)
-    warp_into(pixels, decoded.pixels, decoded.to_original)
-    return pixels
+    return np.ascontiguousarray(turned(read_image(sample.path, bands=shown)))

@@ -59,6 +59,8 @@ def write_worst(
             rows.append(compare(pixels, prediction.to("cpu"), truth, classes, _title(rank, entry)))
     if rows:
         _save(path, rows)
+    else:
+        path.unlink(missing_ok=True)  # an earlier one would be taken for this evaluation's
     return bool(rows)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision_tasks.tasks.drawing import Colour, class_colour
-from vision_tasks.tasks.drawing import _with_bar as with_bar
+from vision_tasks.tasks.drawing import Colour, class_colour, with_bar
 from vision_tasks.types import IGNORE, Masks
 from vision_tasks.warp import Pixels
 

@@ -76,12 +76,12 @@ def mask_on(pixels: Pixels, index: NDArray[np.uint8], classes: Sequence[str]) ->
     picture = _enlarge(np.asarray(blended), _enlargement(pixels))
     counts = pixel_counts(index)
     names = [(classes[i], class_colour(i)) for i in range(len(classes)) if counts[i] and i not in clear]
-    return np.asarray(_with_bar(picture, names + [("no class", _NO_CLASS)] * bool(counts[IGNORE])))
+    return np.asarray(with_bar(picture, names + [("no class", _NO_CLASS)] * bool(counts[IGNORE])))
 
 
 def caption(pixels: Pixels, texts: Sequence[str]) -> Pixels:
     """The image above a bar with `texts`."""
-    return np.asarray(_with_bar(_enlarge(pixels, _enlargement(pixels)), [(text, _BAR) for text in texts]))
+    return np.asarray(with_bar(_enlarge(pixels, _enlargement(pixels)), [(text, _BAR) for text in texts]))
 
 
 def save_mask(path: Path, index: NDArray[np.uint8], num_classes: int) -> None:
@@ -170,10 +170,10 @@ def _with_legend(
     picture: Image.Image, shown: Sequence[int], classes: Sequence[str], remarks: Sequence[str] = ()
 ) -> Image.Image:
     """The picture above `remarks` and the names of classes on their colours."""
-    return _with_bar(picture, [*((text, _BAR) for text in remarks), *((classes[i], class_colour(i)) for i in shown)])
+    return with_bar(picture, [*((text, _BAR) for text in remarks), *((classes[i], class_colour(i)) for i in shown)])
 
 
-def _with_bar(picture: Image.Image, texts: Sequence[tuple[str, Colour]]) -> Image.Image:
+def with_bar(picture: Image.Image, texts: Sequence[tuple[str, Colour]]) -> Image.Image:
     """The picture above a bar of texts on plates, in as many rows as they need; without any, the picture alone."""
     if not texts:
         return picture

@@ -27,6 +27,7 @@ from vision_tasks.types import Region, Size, T
 V = TypeVar("V")
 Part = tuple[int, int, int]  # first and behind the last pixel along one axis, and how many tiles count between them
 
+SMALLEST_TILE = 32  # pixels: networks halve an image about five times
 _OVERLAP = 4  # a tile's side over what neighbours share at least
 _FADE = 8  # a tile's side over the length on which one fades into the next
 

@@ -33,7 +33,7 @@ def _open(output: Output) -> Iterator[Write[Any]]:
                 "sha256": image.sha256,
                 "predictions": image.rows,
             }
-            file.write(_in_text(row) + "\n")
+            file.write(in_text(row) + "\n")
 
         yield write
 
@@ -41,7 +41,7 @@ def _open(output: Output) -> Iterator[Write[Any]]:
 JSONL: Format[Any] = Format((_NAME,), _open)
 
 
-def _in_text(row: dict[str, Any]) -> str:
+def in_text(row: dict[str, Any]) -> str:
     """The row as JSON that UTF-8 can hold: readable where it is text, else escaped."""
     line = json.dumps(row, ensure_ascii=False, allow_nan=False)
     try:

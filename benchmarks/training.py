@@ -141,9 +141,7 @@ def main() -> None:
         compare(case, arguments.data_root.resolve(), arguments.epochs, arguments.repeats, arguments.ours)
         for case in chosen
     ]
-    write_report(arguments.out, arguments.name, "Training speed", measured)
-    with (arguments.out / f"{arguments.name}.md").open("a") as report:
-        report.write("\nNot measured:\n\n" + "".join(f"- {row}\n" for row in NOT_MEASURED))
+    write_report(arguments.out, arguments.name, "Training speed", measured, NOT_MEASURED)
 
 
 if __name__ == "__main__":

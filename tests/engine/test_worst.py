@@ -77,3 +77,13 @@ def test_rows_stand_in_the_order_of_the_scores_with_image_truth_and_prediction(t
     assert seen == [(20, 0, 2, names, "1. miou 0.100: 2.png"), (0, 2, 0, names, "2. miou 0.250: 0.png")]
     picture = np.asarray(Image.open(tmp_path / "w.png"))
     assert [picture[0, 0, 0], picture[18, 6, 0], picture[0, 6, 0], picture[8, 0, 0]] == [50, 100, 255, 255]
+
+
+def test_names_of_classes_are_drawn_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class whose name no font has, or that has several lines, would end the evaluation or show empty boxes."""
+    factories.write_mask_pairs(tmp_path / "data", images=2)
+    seen = []
+    monkeypatch.setattr("vision_tasks.api.drawable", lambda classes: tuple(f"<{name}>" for name in classes))
+    monkeypatch.setattr("vision_tasks.api.write_worst", lambda *given: seen.append(given[5]))
+    found = vt.evaluate("segment", predictions=tmp_path / "data/test/masks", data=tmp_path / "data", out=tmp_path / "e")
+    assert seen == [tuple(f"<{name}>" for name in found["per_class"])]

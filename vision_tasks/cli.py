@@ -124,7 +124,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         restart: Annotated[
             bool, typer.Option("--restart", help="Remove what predict wrote into --out before.")
         ] = False,
-        strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be read.")] = False,
+        strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be predicted.")] = False,
     ) -> None:
         """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
         _look_first(None, sources=source)

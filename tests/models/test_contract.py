@@ -485,6 +485,7 @@ class TestUnetPlusPlus(SegmenterContract):
 @pytest.mark.slow
 class TestMAnet(SegmenterContract):
     name = "manet:mobilenet_v2"
+    may_rest = "SE_"  # of one to four units behind a ReLU, a batch may find all below zero
 
 
 @pytest.mark.slow
@@ -512,6 +513,7 @@ class TestPAN(SegmenterContract):
 @pytest.mark.slow
 class TestDeepLabV3(SegmenterContract):
     name = "deeplabv3:mobilenet_v2"
+    rate = 1e-4  # dropout of half of its features: five steps at 1e-3 end where they began
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.tasks.base import Task
-from vision_tasks.types import Batch, Failure, InputSpec, Plan, Sample, T
+from vision_tasks.types import Batch, Failure, ImageInfo, InputSpec, Plan, Sample, T
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,15 @@ def fitted_plans(count: int, spec: InputSpec, batch_size: int) -> list[Plan]:
 
 
 def in_original_pixels(predictions: T, batch: Batch[Any], place: torch.device | str = "cpu") -> Iterator[T]:
-    """Each image's prediction taken back from the canvas by the inverse of its placement, on the device `place`.
+    """Each image's prediction taken back from the canvas, on the device `place`.
 
     One at a time: at their original sizes, the predictions of a batch of large photos would not fit into memory.
     """
     predictions = predictions.to(place)
     for row, info in enumerate(batch.info):
-        yield predictions.image(row).warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)
+        yield to_original(predictions.image(row), info)
+
+
+def to_original(prediction: T, info: ImageInfo) -> T:
+    """One image's prediction (B = 1), taken back from the canvas by the inverse of its placement."""
+    return prediction.warp(torch.from_numpy(np.linalg.inv(info.placement))[None], info.size)

@@ -6,7 +6,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, Never, TextIO
@@ -18,7 +18,7 @@ from vision_tasks.data.loader import Loader
 from vision_tasks.data.windows import Windows, longest_side, open_windows, overview
 from vision_tasks.device import is_out_of_memory, keep_freed_memory
 from vision_tasks.engine.earlier_outputs import FAILURES
-from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
+from vision_tasks.engine.evaluate import Inference, fitted_plans, to_original
 from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.engine.sources import Found
 from vision_tasks.engine.tiles import TilePredictor
@@ -105,7 +105,7 @@ def _predict_whole(
         for row, info in enumerate(batch.info):
             with writer.one(info.id, info.path):
                 assert predictions is not None
-                (result,) = in_original_pixels(predictions.image(row), replace(batch, info=(info,)))
+                result = to_original(predictions.image(row), info)
                 pixels = partial(upright, of_name[info.id], spec.bands)
                 writer.write(info.id, info.path, info.size, result, pixels)
         writer.fail(batch.failures)

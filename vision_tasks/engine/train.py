@@ -301,24 +301,26 @@ class Training(Generic[T]):
 
     def _count(self, losses: dict[str, Tensor], targets: T, images: int) -> float:
         """Add to the epoch's sums, over all processes; the mean loss of this part, fetched from the device once."""
-        position, classes = self.position, len(self.data.classes)
+        position = self.position
         own = torch.stack([loss.detach() for loss in losses.values()]).double() * images
-        # In the first epoch only, after which they are told: counting the pixels of masks takes time.
-        shown = targets.counts(classes).to(own) if images and not position.epoch else own.new_zeros(classes)
-        sums = self._sum_over_processes(torch.cat([own, own.new_tensor([images]), shown])).tolist()
-        total, count = sum(sums[: len(losses)]), sums[len(losses)]
+        sums: list[float] = self._sum_over_processes(
+            torch.cat([own, own.new_tensor([images]), self._shown(targets).to(own) * (images > 0)])
+        ).tolist()
+        total, count, shown = sum(sums[: len(losses)]), sums[len(losses)], sums[len(losses) + 1 :]
         position.images += round(count)
         for name, value in zip(losses, sums, strict=False):
             position.losses[name] = position.losses.get(name, 0.0) + value
-        amounts = sums[len(losses) + 1 :]
-        position.shown = [a + b for a, b in zip(position.shown or [0.0] * classes, amounts, strict=True)]
+        position.shown = [a + b for a, b in zip(position.shown or [0.0] * len(shown), shown, strict=True)]
         if not all(isfinite(total) for total in position.losses.values()):
             raise UserError(
                 f"the loss is no longer finite in epoch {position.epoch + 1}, step {position.step + 1}; "
                 f"try a smaller --lr than {self.config.lr:g}. The last saved state is untouched"
             )
-        mean: float = total / max(1.0, count)
-        return mean
+        return total / max(1.0, count)
+
+    def _shown(self, targets: T) -> Tensor:
+        """How much of each class there is [K]; [0] after the first epoch: nobody asks then, and counting takes time."""
+        return torch.zeros(0) if self.position.epoch else targets.counts(len(self.data.classes))
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
         total = self.fabric.all_reduce(values, reduce_op="sum")

@@ -88,6 +88,33 @@ def test_equals_the_definition(size, kind):
     assert (ours[border] == BORDER).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (90, 70), (700, 500)])
+@pytest.mark.parametrize("kind", ["moved", "turned", "far"])
+@pytest.mark.parametrize("mirror", [(0, 0, 64, 48), (5, 8, 60, 30)])
+def test_mirror_images_equal_the_definition(size, kind, mirror):
+    pixels, canvas = photo(*size), (48, 64)
+    change = {
+        "moved": translate(-13, 9),
+        "turned": centred(affine(0.8, 0.5, 3, -0.5, 0.8, -2), canvas),
+        "far": translate(150, -70),  # mirrors in mirrors
+    }[kind]
+    matrix = change @ letterbox(size, canvas)
+    ours = warp(pixels, matrix, canvas, mirror=mirror)
+    exact = warp_reference(
+        torch.from_numpy(pixels).permute(2, 0, 1) / 255, torch.from_numpy(matrix), canvas, mirror=mirror
+    )
+    assert psnr(ours, exact.permute(1, 2, 0) * 255) > 38
+
+
+def test_mirror_images_equal_those_of_numpy():
+    pixels = photo(20, 30)
+    ours = warp(pixels, translate(7, -4), (20, 30), mirror=(0, 0, 30, 20))
+    assert np.array_equal(ours, np.pad(pixels, ((0, 4), (7, 0), (0, 0)), mode="symmetric")[4:, :30])
+    within = warp(pixels, translate(7, -4), (20, 30), mirror=(4, 0, 30, 20))
+    assert (within[:, :4] == BORDER).all()
+    assert np.array_equal(within[:, 4:], ours[:, 4:])
+
+
 def test_the_definition_equals_pillow():
     pixels = photo(300, 400)
     box = (11.3, 20.8, 371.1, 290.2)

@@ -36,6 +36,10 @@ class Policy(BaseModel):
     shift: float = Field(
         0.0, ge=0, le=1, description="share of the canvas side, drawn from [-shift, shift], in whole pixels"
     )
+    border: Literal["grey", "mirror"] = Field(
+        "grey",
+        description="what shows where an image is moved away; mirror: itself, mirrored (without truth)",
+    )
     brightness: float = Field(0.0, ge=0, le=1, description="factor drawn from [1 - b, 1 + b]")
     contrast: float = Field(0.0, ge=0, le=1, description="factor about the middle grey drawn from [1 - c, 1 + c]")
     saturation: float = Field(0.0, ge=0, le=1, description="factor about the pixel's grey drawn from [1 - s, 1 + s]")

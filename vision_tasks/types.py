@@ -433,6 +433,7 @@ class Patch:
     colour: NDArray[np.float32] | None = None  # [3,4] on RGB in [0,1], affine; None = unchanged
     region: Region | None = None  # None = the whole canvas
     erase: Region | None = None  # painted over after the image, where it is the only one of its canvas
+    frame: Placement | None = None  # mirror images fill what the image would fill in this place; None = border does
 
 
 Patches = tuple[Patch, ...]  # side by side on one canvas, the first its own sample; mosaic has three more

@@ -3,7 +3,7 @@
 The filter is the triangle, widened by the factor of shrinking (Pillow's antialiased bilinear): half-width
 `max(1, f)` source pixels along each source axis, where f is how many source pixels one canvas pixel steps over. A
 canvas pixel belongs to the image if its centre maps inside it; there the edge pixels are continued, elsewhere is
-border.
+border, or mirror images of the picture where they are asked for.
 
 - `warp_into` is the CPU path (OpenCV): a prefilter of matched variance, then bilinear sampling. Images may have any
   number of channels C, which are all sampled alike.
@@ -42,56 +42,87 @@ def warp_into(
     region: Region | None = None,
     colour: NDArray[np.float32] | None = None,
     reduction: int = 1,
+    mirror: Region | None = None,
 ) -> None:
     """Sample `source` [h,w,C] into the `region` of `canvas` [H,W,C]; `matrix` maps source px -> canvas px.
 
     `colour` [3,4] is applied to RGB in [0,1], the first three channels; further ones keep their values. Where there are
     fewer, each is a grey: brightness and contrast change it as they change a grey pixel, hue and saturation do not.
     `reduction` says how far a decoder has shrunk the source already, so that its own low-pass counts towards the
-    antialiasing. The canvas outside the region and the image keeps its pixels.
+    antialiasing. `mirror` is a rectangle of the canvas that is filled wholly, by mirror images of the source where
+    there is none of it. The canvas outside the region and all this keeps its pixels.
     """
     if region is None and source.shape == canvas.shape and np.array_equal(matrix, _IDENTITY):
         # Small pictures are often stored at the size of the canvas; finding that out below costs more than decoding.
         canvas[...] = source if colour is None else _recolour(source, colour)
         return
     region = region or (0, 0, canvas.shape[1], canvas.shape[0])
-    x0, y0, x1, y1 = footprint(source.shape[:2], matrix, region)
+    x0, y0, x1, y1 = region if mirror else footprint(source.shape[:2], matrix, region)
     if x0 >= x1 or y0 >= y1:
         return
     target = canvas[y0:y1, x0:x1]
     to_target = translate(-x0, -y0) @ matrix
-    patch = _sample(source, to_target, target.shape[:2], reduction)
+    if mirror:
+        patch = _sample(*_between_mirrors(source, to_target, target.shape[:2]), target.shape[:2], reduction)
+    else:
+        patch = _sample(source, to_target, target.shape[:2], reduction)
     if colour is not None:
         patch = _recolour(patch, colour)
-    if is_axis_aligned(matrix):
+    if is_axis_aligned(matrix) and not mirror:
         target[...] = patch
-    else:
-        np.copyto(target, patch, where=_inside(source.shape[:2], to_target, target.shape[:2])[..., None])
+        return
+    painted = _inside(source.shape[:2], to_target, target.shape[:2])
+    if mirror:
+        left, top, right, bottom = mirror
+        painted[max(top - y0, 0) : max(bottom - y0, 0), max(left - x0, 0) : max(right - x0, 0)] = True
+    np.copyto(target, patch, where=painted[..., None])
 
 
-def warp_reference(source: Tensor, matrix: Tensor, size: Size, fill: float = BORDER / 255) -> Tensor:
-    """The definition of the warp in float64: `source` [C,h,w] -> [C,H,W] by `matrix` [3,3] (source px -> canvas px)."""
+def warp_reference(
+    source: Tensor, matrix: Tensor, size: Size, fill: float = BORDER / 255, mirror: Region | None = None
+) -> Tensor:
+    """The definition of the warp in float64: `source` [C,h,w] -> [C,H,W] by `matrix` [3,3] (source px -> canvas px).
+
+    `fill` is what lies around the source, `mirror` as `warp_into` says.
+    """
     inverse = torch.linalg.inv(matrix.double().to(source.device))
     x, y = source_points(inverse[None], size)
     support = inverse[:2, :2].norm(dim=1).clamp(min=1)
-    columns, across = _triangle_taps(x[0], float(support[0]), source.shape[2])
-    rows, down = _triangle_taps(y[0], float(support[1]), source.shape[1])
+    columns, across = _triangle_taps(x[0], float(support[0]), source.shape[2], mirror is not None)
+    rows, down = _triangle_taps(y[0], float(support[1]), source.shape[1], mirror is not None)
     taps = source.double()[:, rows[..., :, None], columns[..., None, :]]  # [C,H,W,taps,taps]
     value = torch.einsum("chwij,hwi,hwj->chw", taps, down, across)
-    inside = (x[0] >= 0) & (x[0] < source.shape[2]) & (y[0] >= 0) & (y[0] < source.shape[1])
-    return torch.where(inside, value, fill)
+    painted = (x[0] >= 0) & (x[0] < source.shape[2]) & (y[0] >= 0) & (y[0] < source.shape[1])
+    if mirror:
+        left, top, right, bottom = mirror
+        painted[top:bottom, left:right] = True
+    return torch.where(painted, value, fill)
 
 
-def _triangle_taps(centre: Tensor, support: float, length: int) -> tuple[Tensor, Tensor]:
+def _triangle_taps(centre: Tensor, support: float, length: int, mirrored: bool) -> tuple[Tensor, Tensor]:
     """Pixels under a triangle of half-width `support` around `centre` [H,W], and weights that sum to 1; [H,W,taps]."""
     reach = int(support) + 1
     offsets = torch.arange(-reach, reach + 1, device=centre.device)
     # Beyond the edge the image continues as its edge pixel: centres there move onto it.
-    position = centre.clamp(0.5, length - 0.5)
+    position = centre if mirrored else centre.clamp(0.5, length - 0.5)
     pixels = position.floor().long()[..., None] + offsets
     weight = (1 - (pixels + 0.5 - position[..., None]).abs() / support).clamp(min=0)
+    if mirrored:
+        folded = pixels.remainder(2 * length)
+        pixels = torch.minimum(folded, 2 * length - 1 - folded)
     weight = weight * ((pixels >= 0) & (pixels < length))
     return pixels.clamp(0, length - 1), weight / weight.sum(dim=-1, keepdim=True)
+
+
+def _between_mirrors(source: Pixels, matrix: Matrix, size: Size) -> tuple[Pixels, Matrix]:
+    """`source` and the mirror images around it that a canvas of `size` shows, as one image, and its matrix."""
+    inverse = np.linalg.inv(matrix)
+    margin = int(np.abs(inverse[:2, :2]).sum(axis=1).max()) + 3  # what the filter sees beyond the last centre
+    least, greatest = bounds(size, inverse)
+    left, top = (max(0, margin - int(np.floor(value))) for value in least)
+    right, bottom = (max(0, int(np.ceil(greatest[i])) + margin - source.shape[1 - i]) for i in (0, 1))
+    beyond = np.pad(source, ((top, bottom), (left, right), (0, 0)), mode="symmetric")
+    return beyond, np.asarray(matrix @ translate(-left, -top))
 
 
 def _sample(source: Pixels, matrix: Matrix, size: Size, reduction: int) -> Pixels:

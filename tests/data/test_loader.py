@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from vision_tasks.config import Policy
 from vision_tasks.data.decode import DecodeError
 from vision_tasks.data.loader import Loader
 from vision_tasks.errors import UserError
+from vision_tasks.geometry import footprint, letterbox
 from vision_tasks.types import Bands, Boxes, Failure, Labels, Masks, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER
 
@@ -430,3 +432,25 @@ def test_many_bands_are_blended_too(tmp_path):
     (mixed,) = Loader(loaded, [plan], CANVAS, detail=CANVAS, bands=Bands(tuple(range(1, 201))))
     expected = torch.from_numpy(0.75 * pixels[0] + 0.25 * pixels[1]).permute(2, 0, 1)[None] / 255
     torch.testing.assert_close(mixed.images.double(), expected, atol=0.51 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_mirror_images_fill_where_the_image_was_but_not_the_bars_beside_it(pictures, truth):
+    loaded = samples(pictures, truth)
+    policy = Policy(shift=0.4)
+    grey, mirror = (
+        batches(loaded, policy.model_copy(update={"border": border}), 13)[0] for border in ("grey", "mirror")
+    )
+    for index, info in enumerate(mirror.info):
+        lies = np.zeros(CANVAS, bool)
+        x0, y0, x1, y1 = footprint(info.size, letterbox(info.size, CANVAS), (0, 0, CANVAS[1], CANVAS[0]))
+        lies[y0:y1, x0:x1] = True
+        row, column = np.mgrid[: CANVAS[0], : CANVAS[1]] + 0.5
+        x, y, _ = np.linalg.inv(info.placement) @ np.stack([column.ravel(), row.ravel(), np.ones(row.size)])
+        seen = ((x >= 0) & (x < info.size[1]) & (y >= 0) & (y < info.size[0])).reshape(CANVAS)
+        before, after = (batch.images[index].permute(1, 2, 0).numpy() * 255 for batch in (grey, mirror))
+        assert (after[~seen & ~lies].round() == BORDER).all()
+        assert (after[lies & ~seen].round() != BORDER).mean() > 0.9  # greys of the picture itself are rare
+        inner = cv2.erode(np.pad(seen.astype(np.uint8), 2), np.ones((5, 5)))[2:-2, 2:-2] > 0
+        np.testing.assert_allclose(after[inner], before[inner], atol=1.01)
+    assert_equal_targets(mirror.targets, grey.targets)

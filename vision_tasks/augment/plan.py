@@ -121,7 +121,7 @@ class Planner:
         erased = self._erased(policy, epoch, samples)
         own = samples % len(self.keys)
         return [
-            (Patch(sample, Moved(base, change), tint, erase=hole),)
+            (Patch(sample, Moved(base, change), tint, erase=hole, frame=base if policy.border == "mirror" else None),)
             for sample, base, change, tint, hole in zip(own.tolist(), bases, changes, colours, erased, strict=True)
         ]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.decode import Decoded, DecodeError, read_image
+from vision_tasks.geometry import footprint
 from vision_tasks.types import (
     Bands,
     Canvas,
@@ -138,7 +139,9 @@ def _mask(region: Region, canvas: Size) -> Tensor:
 
 def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch) -> None:
     to_canvas = np.asarray(matrix @ decoded.to_original)
-    warp_into(pixels, decoded.pixels, to_canvas, patch.region, patch.colour, decoded.reduction)
+    canvas = (0, 0, pixels.shape[1], pixels.shape[0])
+    mirror = footprint(decoded.size, patch.frame(decoded.size), canvas) if patch.frame else None
+    warp_into(pixels, decoded.pixels, to_canvas, patch.region, patch.colour, decoded.reduction, mirror)
 
 
 def _blend(pixels: Pixels, second: Pixels, amount: float) -> None:

@@ -374,6 +374,15 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """Where on a medium the bytes of a sample lie: whoever knows, can read one after the other."""
+
+    shard: str  # path or URL
+    offset: int  # bytes
+    size: int
+
+
+@dataclass(frozen=True)
 class Sample(Generic[T_co]):
     """One image of a data set and how to get its truth; nothing is read before it is asked for."""
 
@@ -384,6 +393,10 @@ class Sample(Generic[T_co]):
     truth: Callable[[Size | None], T_co]
     stratum: str = ""  # what a stratified split balances (the class, for whole-image labels)
     pixels: Callable[[], NDArray[np.uint8]] | None = None  # [h,w,3] RGB, where `path` holds many images and not one
+    # The bytes of the image file where it is a member of a shard, and `path` (shard/member) is but its name. Raises
+    # DecodeError.
+    data: Callable[[], bytes] | None = None
+    extent: Extent | None = None  # where these bytes lie
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ def read_image(path: Path, detail: Size | None = None, bands: Bands | None = Non
 
 def count_bands(path: Path) -> int:
     """How many bands an image file has, by its header. Raises DecodeError."""
-    data = _read_bytes(path)
+    return _bands_in(_read_bytes(path))
+
+
+def _bands_in(data: bytes) -> int:
     tags = read_tags(data)
     return tags.bands if tags else count_channels(_read_header(data).mode)
 
@@ -91,6 +94,8 @@ def first_band_count(samples: Iterable[Sample[Any]]) -> int:
     failed: list[str] = []
     for sample in samples:
         try:
+            if sample.data:
+                return _bands_in(sample.data())
             return sample.pixels().shape[2] if sample.pixels else count_bands(sample.path)
         except DecodeError as error:
             failed.append(f"{sample.path}: {error}")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vision_tasks.data.bands import to_bytes
-from vision_tasks.data.decode import Decoded, DecodeError, read_image
+from vision_tasks.data.decode import Decoded, DecodeError, decode, read_image
 from vision_tasks.geometry import footprint
 from vision_tasks.types import (
     Bands,
@@ -103,7 +103,9 @@ class Painter(Generic[T]):
         return Painted(info, target, tuple(failures))
 
     def _read(self, sample: Sample[T]) -> Decoded:
-        """The image of `sample`. Raises what `read_image` raises, and what its `pixels` do."""
+        """The image of `sample`. Raises what `read_image` raises, and what its `pixels` or `data` do."""
+        if sample.data is not None:
+            return decode(sample.data(), self.detail, self.bands)
         if sample.pixels is None:
             return read_image(sample.path, self.detail, self.bands)
         pixels = sample.pixels()

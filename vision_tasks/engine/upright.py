@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vision_tasks.data.decode import read_image
+from vision_tasks.data.decode import decode, read_image
 from vision_tasks.data.windows import turned
 from vision_tasks.types import Bands, Sample
 from vision_tasks.warp import Pixels
@@ -21,4 +21,5 @@ def upright(sample: Sample[Any], bands: Bands | None) -> Pixels:
     if sample.pixels is not None:
         return sample.pixels()
     shown = bands and replace(bands, numbers=(bands.numbers[:3] if len(bands.numbers) > 2 else bands.numbers[:1] * 3))
-    return np.ascontiguousarray(turned(read_image(sample.path, bands=shown)))
+    decoded = decode(sample.data(), bands=shown) if sample.data else read_image(sample.path, bands=shown)
+    return np.ascontiguousarray(turned(decoded))

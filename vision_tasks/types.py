@@ -383,6 +383,30 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class RaggedImages:
+    """Images of different sizes, one behind another in one buffer: what a batch carries to a device in one copy."""
+
+    data: Tensor  # uint8 [bytes]; an image is [h,w,3] RGB, or [h,w] where it is a mask
+    offset: Tensor  # int64 [P], where in `data` each begins; two may begin at one place
+    size: Tensor  # int32 [P,2], (height, width)
+
+    @classmethod
+    def pack(cls, images: Sequence[NDArray[np.uint8]]) -> RaggedImages:
+        """A copy of all `images` [h,w,3] or [h,w]."""
+        lengths = np.array([image.size for image in images], np.int64)
+        data = np.concatenate([np.empty(0, np.uint8), *(image.reshape(-1) for image in images)])
+        size = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
+        return cls(torch.from_numpy(data), torch.from_numpy(lengths.cumsum() - lengths), torch.from_numpy(size))
+
+    def to(self, device: torch.device | str) -> RaggedImages:
+        """The same with `data` on `device`; the rest stays where the work is laid out, on the CPU."""
+        return replace(self, data=_move(self.data, device))
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+@dataclass(frozen=True)
 class Sample(Generic[T_co]):
     """One image of a data set and how to get its truth; nothing is read before it is asked for."""
 

@@ -184,7 +184,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "command": " ".join(["python -m", _module(), *_options(sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -210,6 +210,11 @@ def _version(package: str) -> str:
 def _module() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec.name if spec else Path(sys.argv[0]).name
+
+
+def _options(words: Sequence[str]) -> list[str]:
+    """The options of a command, absolute paths by their last part: whose machine it was is nobody's concern."""
+    return [Path(word).name if Path(word).is_absolute() else word for word in words]
 
 
 def write_report(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Comparison, write_report
+from benchmarks.harness import Comparison, environment, write_report
 
 
 def compared(load: float, ours: float = 3.0) -> Comparison:
@@ -31,3 +31,8 @@ def test_every_report_says_what_was_not_measured(tmp_path: Path) -> None:
     write_report(tmp_path, "other", "Speed", [compared(0.0)], ("bf16", "Windows"))
     assert (tmp_path / "other.md").read_text().endswith("\nNot measured:\n\n- bf16\n- Windows\n")
     assert json.loads((tmp_path / "other.json").read_text())["not_measured"] == ["bf16", "Windows"]
+
+
+def test_commands_name_no_folders_of_a_machine(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x", "--data-root", "/home/somebody/data", "--repeats", "3", "--out=sub/folder"])
+    assert environment()["command"].endswith(" --data-root data --repeats 3 --out=sub/folder")

@@ -49,7 +49,7 @@ class ClassificationMetric:
 
     def update(self, prediction: Labels, truth: Labels, image: str) -> None:
         """Count one image: probabilities [1,K] against one-hot truth [1,K]; ValueError for other truth."""
-        probability = prediction.weight.double().numpy()[0]
+        probability = prediction.weight[0].numpy().astype(np.float64)
         label = _only_class(truth.weight.numpy()[0])
         if not np.isfinite(probability).all():
             nothing = len(self._classes)

@@ -15,6 +15,8 @@ from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, t
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import first_band_count
 from vision_tasks.data.flaws import in_short, write_flaws
+from vision_tasks.data.shard_names import is_name_of_shards, is_url
+from vision_tasks.data.shard_order import usual_buffer
 from vision_tasks.device import choose_device, choose_precision
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
@@ -94,6 +96,10 @@ def train(
     _introduce(dataset, remarks)
     if settings.get("bands") == _ALL_BANDS:
         chosen = chosen.changed(bands=tuple(range(1, first_band_count(training) + 1)))
+    if chosen.shuffle_buffer is None and resume is None and (buffer := usual_buffer(training)):
+        chosen = chosen.changed(shuffle_buffer=buffer)
+        say(f"shards behind URLs are read nearly in their order, shuffled by a buffer of {buffer} samples; "
+            "--set shuffle_buffer=N changes it")  # fmt: skip
     for part in (training, validation):
         require_readable(part, chosen.input)
     _mention(chosen, resume is not None)
@@ -281,7 +287,8 @@ def _require_positive(**values: int) -> None:
 
 def _kept(path: PathLike) -> str:
     """As it is stored: a run can be resumed from another folder than it was started in."""
-    return str(Path(path).absolute()) if Path(path).exists() else str(path)
+    here = Path(path).exists() or (is_name_of_shards(path) and not is_url(path))
+    return str(Path(path).absolute()) if here else str(path)
 
 
 def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tuple[Inference[Any], ModelCard]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vision_tasks.data.shard_names import is_name_of_shards
 from vision_tasks.errors import UserError
 from vision_tasks.processes import is_first_process
 
@@ -191,6 +192,27 @@ def show(
     print(show_model(name, image_size, classes))
 
 
+_data = typer.Typer(help="Data sets as they are on disk.", add_completion=False, no_args_is_help=True)
+app.add_typer(_data, name="data")
+
+
+@_data.command()
+def shard(
+    path: Annotated[str, typer.Argument(help=_DATA_HELP)],
+    out: Annotated[str, typer.Option(help="Folder to make.")],
+    shard_size: Annotated[str, typer.Option(help="Bytes of a shard, about: 256MB, 1GB.")] = "256MB",
+    task: Annotated[
+        str | None, typer.Option(help="classify, detect or segment, where the data is for more than one.")
+    ] = None,
+    data_format: DataFormat = None,
+) -> None:
+    """Write a data set of any format as WebDataset tar shards."""
+    _look_first(path)
+    from vision_tasks.commands.shard import shard_dataset
+
+    shard_dataset(path, out, task=task, data_format=data_format, shard_size=shard_size)
+
+
 # The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130  # Typer's own answer to Ctrl-C
@@ -244,7 +266,7 @@ def _look_first(
     data: str | None, *, config: str | None = None, new_run: str | None = None, sources: Sequence[str] = ()
 ) -> None:
     """What a look at the disk tells, told at once and not after seconds of imports. Raises UserError."""
-    if data is not None and not Path(data).exists():
+    if data is not None and not Path(data).exists() and not is_name_of_shards(data):
         from vision_tasks.cards import dataset_names
         from vision_tasks.download import data_path
 

@@ -122,6 +122,12 @@ class TrainConfig(BaseModel):
     sampling: Literal["shuffle", "balanced"] = Field(
         "shuffle", description="shuffle: each image once an epoch; balanced: those of rare classes more often"
     )
+    shuffle_buffer: int | None = Field(
+        None,
+        ge=0,
+        description="samples of shards that are shuffled at once, read nearly in their order; 0 = all; None = all of "
+        "shards here, 256 MB of those behind URLs",
+    )
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added up before a step")

@@ -18,6 +18,7 @@ import numpy as np
 from vision_tasks import luck
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.folders import split_name
+from vision_tasks.data.shard_names import is_name_of_shards
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Sample, T
 
@@ -32,16 +33,18 @@ _WITHOUT_VAL = {"train": 0.9, "val": 0.1}
 def open_dataset(path: Path, readers: Sequence[Reader[T]], data_format: str | None = None) -> Dataset[T]:
     """The data set in `path`, by the first of `readers` that recognises it or by the one named `data_format`.
 
-    `path` is a folder, or a file where a reader takes files. Raises UserError if it is missing, empty or of none of
-    the formats, and what the reader raises.
+    `path` is a folder, or a file where a reader takes files, or a pattern or URL of shards. Raises UserError if it is
+    missing, empty or of none of the formats, and what the reader raises.
     """
-    _check_path(path)
+    elsewhere = not path.exists() and is_name_of_shards(path)
+    if not elsewhere:
+        _check_path(path)
     by_name = {reader.format: reader for reader in readers}
     if data_format is not None and data_format not in by_name:
         raise unknown_name("data format", data_format, by_name)
     candidates = readers if data_format is None else [by_name[data_format]]
     for reader in candidates:
-        if reader.recognises(path):
+        if (reader.of_shards or not elsewhere) and reader.recognises(path):
             return reader.read(path)
     if path.is_file():
         raise UserError(f"{path}: is a file; --data takes the data set's folder")

@@ -47,3 +47,4 @@ class Reader(Generic[T]):
     looks_like: str  # the layout in a few words, for "none of these formats was recognised" errors
     recognises: Callable[[Path], bool]  # of a folder or a file
     read: Callable[[Path], Dataset[T]]
+    of_shards: bool = False  # whether it also takes patterns and URLs, which are no folders or files

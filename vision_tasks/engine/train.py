@@ -23,6 +23,7 @@ from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.shard_order import buffered_order, extents_of
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import (
     Precision,
@@ -227,13 +228,18 @@ class Training(Generic[T]):
             self.held, self.module = what, self.fabric.setup_module(self.model)
 
     def _parts(self, epoch: int) -> list[Part]:
-        """This process' parts of the epoch: shuffled, or drawn, by keyed luck."""
+        """This process' parts of the epoch."""
         config, fabric = self.config, self.fabric
-        if self.factors is None:
-            order = luck.order(config.seed, "order", epoch, self.keys)
-        else:
-            order = balanced_order(self.factors, config.seed, epoch, self.keys)
-        return cut(order, config.batch_size, config.accumulate, fabric.world_size, fabric.global_rank)
+        return cut(self._order(epoch), config.batch_size, config.accumulate, fabric.world_size, fabric.global_rank)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The epoch's samples: shuffled, by a buffer where that is asked for, or drawn, by keyed luck."""
+        seed, buffer = self.config.seed, self.config.shuffle_buffer
+        if self.factors is not None:
+            return balanced_order(self.factors, seed, epoch, self.keys)
+        if buffer and (extents := extents_of(self.data.train)):
+            return buffered_order(extents, buffer, seed, epoch, self.keys)
+        return luck.order(seed, "order", epoch, self.keys)
 
     def _learn(self, part: Part, batch: Batch[T], bar: Bar) -> None:
         """Gradients of one part, and a step if it is a step's last."""

@@ -10,7 +10,14 @@ from typing import Any
 
 from vision_tasks.config import Policy, TrainConfig
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.data.readers import cifar_binary, csv_labels, folder_per_class, mnist_idx, oxford_pets
+from vision_tasks.data.readers import (
+    cifar_binary,
+    csv_labels,
+    folder_per_class,
+    mnist_idx,
+    oxford_pets,
+    shard_labels,
+)
 from vision_tasks.data.readers.stored_labels import read_stored_labels
 from vision_tasks.metrics.classification import ClassificationMetric
 from vision_tasks.metrics.many_labels import ManyLabelMetric
@@ -74,7 +81,14 @@ def _formats(drawn: Draw[Labels]) -> dict[str, Format[Labels]]:
 
 _ONE_OF_THEM: Task[Labels] = Task(
     name="classify",
-    readers=(mnist_idx.READER, cifar_binary.READER, oxford_pets.READER, csv_labels.READER, folder_per_class.READER),
+    readers=(
+        shard_labels.READER,
+        mnist_idx.READER,
+        cifar_binary.READER,
+        oxford_pets.READER,
+        csv_labels.READER,
+        folder_per_class.READER,
+    ),
     metric=ClassificationMetric,
     score="top1",
     headline=("top1", "top5", "macro_f1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vision_tasks.config import TrainConfig
-from vision_tasks.data.readers import coco_json, pascal_voc, yolo_labels
+from vision_tasks.data.readers import coco_json, pascal_voc, shard_boxes, yolo_labels
 from vision_tasks.data.readers.stored_boxes import read_stored_boxes
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.tasks.base import Output, Task
@@ -43,7 +43,7 @@ def _reported(prediction: Boxes, output: Output) -> list[tuple[list[float], int,
 
 DETECT: Task[Boxes] = Task(
     name="detect",
-    readers=(pascal_voc.READER, coco_json.READER, yolo_labels.READER),
+    readers=(shard_boxes.READER, pascal_voc.READER, coco_json.READER, yolo_labels.READER),
     metric=DetectionMetric,
     score="map",
     headline=("map", "map_50", "map_75"),

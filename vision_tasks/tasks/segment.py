@@ -14,6 +14,7 @@ from vision_tasks.data.readers import (
     colour_masks,
     mask_pairs,
     pet_trimaps,
+    shard_masks,
     voc_masks,
 )
 from vision_tasks.data.readers.stored_masks import read_stored_masks
@@ -45,6 +46,7 @@ def draw(pixels: Pixels, prediction: Masks, output: Output) -> Pixels:
 SEGMENT: Task[Masks] = Task(
     name="segment",
     readers=(
+        shard_masks.READER,
         cityscapes.READER,
         ade20k.READER,
         voc_masks.READER,

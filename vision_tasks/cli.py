@@ -62,6 +62,10 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         augment: Annotated[str | None, typer.Option(help="none, light, default or strong.")] = None,
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
         precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+        cache: Annotated[
+            str | None, typer.Option(help="Where decoded images are kept: auto, none, ram or disk.")
+        ] = None,
+        cache_budget: Annotated[str | None, typer.Option(help="Most bytes of them, as 4GB.")] = None,
         seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
         out: Annotated[str | None, typer.Option(help="Run folder to make; default: runs/TASK-MODEL.")] = None,
         resume: Annotated[str | None, typer.Option(help="Run folder to continue where it stopped.")] = None,
@@ -76,7 +80,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
             "weights": weights, "epochs": epochs, "image_size": image_size, "batch_size": batch_size, "lr": lr,
             "freeze": freeze, "freeze_epochs": freeze_epochs, "probe": probe or None, "class_weights": class_weights,
             "bands": bands, "band_range": band_range, "device": device, "precision": precision, "seed": seed,
-            "data_format": data_format,
+            "data_format": data_format, "cache": cache, "cache_budget": cache_budget,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
         _look_first(data, config=config, new_run=None if resume else out)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import read_text, write_text
@@ -146,6 +146,12 @@ class TrainConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(0, ge=0, lt=2**63)
     save_steps: int = Field(200, gt=0, description="a resumable state is saved after so many steps, and every epoch")
+    cache: Literal["auto", "none", "ram", "disk"] = Field(
+        "auto", description="where decoded images are kept from epoch to epoch; auto: where all of them fit"
+    )
+    cache_budget: ByteSize | None = Field(
+        None, description="most bytes of them, as 4GB; None = half of the available memory, a quarter of the disk"
+    )
     validate_every: int = Field(1, gt=0, description="epochs between validations; the last one is always validated")
 
     @field_validator("bands", "band_range", mode="before")

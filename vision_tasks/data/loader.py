@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vision_tasks.data.painter import Painted, Painter, Truth
+from vision_tasks.data.decode import read_image
+from vision_tasks.data.painter import Painted, Painter, Read, Truth
 from vision_tasks.types import Bands, Batch, Canvas, Plan, Sample, Size, T
 
 _BATCHES_AHEAD = 2
@@ -36,6 +37,7 @@ class Loader(Generic[T]):
     are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read, or whose
     truth is for an image of another size, have no row in their batch and are listed in its `failures`; other errors
     are raised. Overlays are painted where truth follows the images, for they are part of it.
+    `read` decodes image files; a cache, which knows some already, may take its place.
     """
 
     samples: Sequence[Sample[T]]
@@ -46,12 +48,13 @@ class Loader(Generic[T]):
     truth: Truth = "canvas"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int = 0  # 0 = one a core
+    read: Read = read_image
 
     def __iter__(self) -> Iterator[Batch[T]]:
         # Parallel over images, not inside them: OpenCV's own threads would only get in the way.
         cv2.setNumThreads(1)
         workers = self.workers or os.cpu_count() or 1
-        painter = Painter(self.samples, self.canvas, self.detail, self.bands, self.truth)
+        painter = Painter(self.samples, self.canvas, self.detail, self.bands, self.truth, self.read)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
         pending: deque[tuple[Tensor, list[Future[list[Painted[T]]]]]] = deque()
         try:

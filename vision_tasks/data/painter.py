@@ -5,8 +5,9 @@ It knows samples, matrices and regions, and nothing of tasks, models, luck, batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Literal
 
 import cv2
@@ -33,6 +34,7 @@ from vision_tasks.types import (
 from vision_tasks.warp import BORDER, Pixels, warp_into
 
 Truth = Literal["canvas", "original", "none"]
+Read = Callable[[Path, Size, Bands | None], Decoded]  # path, detail, bands; raises as `read_image`, which is one
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Painter(Generic[T]):
     detail: Size
     bands: Bands | None
     truth: Truth
+    read: Read = read_image
 
     def paint(self, canvas: Canvas, pixels: Pixels) -> Painted[T]:
         """Paint one canvas and make its target."""
@@ -107,7 +110,7 @@ class Painter(Generic[T]):
         if sample.data is not None:
             return decode(sample.data(), self.detail, self.bands)
         if sample.pixels is None:
-            return read_image(sample.path, self.detail, self.bands)
+            return self.read(sample.path, self.detail, self.bands)
         pixels = sample.pixels()
         if self.bands:
             pixels = _chosen(pixels, self.bands)

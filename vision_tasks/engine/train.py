@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
+from vision_tasks.data.cache import ImageCache
+from vision_tasks.data.decode import read_image
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.shard_order import buffered_order, extents_of
@@ -50,6 +52,7 @@ from vision_tasks.engine.progress import Bar, downloading, progress, say
 from vision_tasks.engine.run_folder import RunFolder, dumps, environment
 from vision_tasks.engine.scalars import Scalars
 from vision_tasks.engine.schedule import pace, set_pace
+from vision_tasks.engine.shared_cache import shared_cache
 from vision_tasks.engine.state import Position, load_state, save_state
 from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_text
@@ -58,7 +61,7 @@ from vision_tasks.models.checkpoint import save_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.transfer import start_from
 from vision_tasks.tasks.base import Task
-from vision_tasks.types import Batch, Failure, Sample, T
+from vision_tasks.types import Batch, Failure, Sample, Size, T
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -119,6 +122,7 @@ class Training(Generic[T]):
     optimiser: _FabricOptimizer
     mean: WeightMean | None
     scalars: Scalars
+    cache: ImageCache | None = None
     position: Position = field(default_factory=Position)
     failures: dict[str, Failure] = field(default_factory=dict)
 
@@ -197,14 +201,14 @@ class Training(Generic[T]):
         self._hold(epoch)
         self.model.anneal(epoch / max(1, config.epochs - 1))
         parts = self._parts(epoch)
-        detail = config.augment.largest_zoom()
         loader = Loader(
             self.data.train,
             (self.planner.plan(epoch, part.samples) for part in parts[self.position.step :]),
             config.input.canvas,
-            detail=(round(config.image_size * detail), round(config.image_size * detail)),
+            detail=_detail(config),
             bands=config.input.bands,
             device=self.fabric.device,
+            read=self.cache or read_image,
         )
         with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
             bar.advance(self.position.images)
@@ -354,6 +358,8 @@ class Training(Generic[T]):
         if not position.images:
             raise nothing_readable(list(self.failures.values()))
         self._tell_unseen()
+        if self.cache and (remark := self.cache.remark()):
+            say(remark)
         line = self._training_record()
         if (position.epoch + 1) % config.validate_every == 0 or position.epoch + 1 == config.epochs:
             # One process validates: so it needs no cutting and is the same for any number of them.
@@ -439,7 +445,9 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
             f"training {config.model} on {describe(device)} in {precision}: "
             f"{len(data.train)} images, {len(data.val)} for validation"
         )
+        cache = shared_cache(config, data.train, _detail(config), fabric)
         training = _set_up(task, config, folder, data, fabric, precision, resume)
+        training.cache = cache
         if resume:
             training.resume()
         elif training.is_first:
@@ -457,6 +465,12 @@ def _agreed_precision(config: TrainConfig, device: torch.device, fabric: Fabric)
     measured = choose_precision(config.precision, device) if fabric.global_rank == 0 else "fp32"
     agreed: Precision = fabric.broadcast(measured)
     return agreed
+
+
+def _detail(config: TrainConfig) -> Size:
+    """The coarsest size that images may be decoded to."""
+    side = round(config.image_size * config.augment.largest_zoom())
+    return side, side
 
 
 def _set_up(

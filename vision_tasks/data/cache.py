@@ -1,0 +1,70 @@
+"""Each image decoded once: what `read_image` gives, kept in a file that all threads and processes share.
+
+Entries are keyed by the content of the image's file, the detail and the bands, never by its name: an edited file is
+another one, a renamed one the same. All bytes of a file are read when a process meets it first; after that its size,
+inode and times tell whether it is still that file. What lies many in a file, or in a shard, is not cached: it is in
+memory already, or too large for it.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+from vision_tasks.data.cache_file import KEY_BYTES, CacheFile
+from vision_tasks.data.decode import Decoded, decode, read_image
+from vision_tasks.data.limits import most_pixels
+from vision_tasks.types import Bands, Size
+
+Setting = tuple[Size | None, Bands | None]  # detail and bands: with a file's bytes, all that its pixels depend on
+
+
+class ImageCache:
+    """Reads images as `read_image` does, from its file where they are in it; for any number of threads."""
+
+    def __init__(self, file: CacheFile) -> None:
+        self.file = file
+        self._seen: dict[Setting, dict[Path, tuple[int, int]]] = {}  # stamp of the image's file, number of its slot
+        self._told = False
+
+    def __call__(self, path: Path, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
+        """What `read_image` gives and raises; the pixels may be read-only."""
+        seen = self._seen.setdefault((detail, bands), {})
+        try:
+            # Before its bytes are read: an edit between the two is then noticed the next time.
+            stamp = _stamp(path)
+            known = seen.get(path)
+            if known is not None and known[0] == stamp:
+                return self.file.load(known[1])
+            data = path.read_bytes()
+        except OSError:
+            return read_image(path, detail, bands)  # which words the reason
+        key = content_key(data, detail, bands)
+        number = self.file.find(key)
+        if number is not None:
+            seen[path] = stamp, number
+            return self.file.load(number)
+        image = decode(data, detail, bands)
+        number = self.file.store(key, image)
+        if number is not None:
+            seen[path] = stamp, number
+        return image
+
+    def remark(self) -> str:
+        """What users should know of it since they were told last; nothing most of the time."""
+        told, self._told = self._told, bool(self.file.stopped)
+        if told or not self.file.stopped:
+            return ""
+        return f"the cache takes no more images ({self.file.stopped}); the others are decoded each time"
+
+
+def content_key(data: bytes, detail: Size | None, bands: Bands | None) -> bytes:
+    """What an image is stored under; the limit counts as well: what is refused without a cache is refused with one."""
+    setting = repr((detail, bands, most_pixels())).encode()
+    return blake2b(data, digest_size=KEY_BYTES, key=blake2b(setting, digest_size=32).digest()).digest()
+
+
+def _stamp(path: Path) -> int:
+    """A number that is another one after the file was written to, or replaced, also if its size and date are kept."""
+    found = path.stat()
+    return hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))

@@ -41,7 +41,7 @@ ADAPTERS = {
     "ultralytics": {"models/ultralytics_yolo.py"},
     "segmentation_models_pytorch": {"models/smp.py"},
     "timm": {"models/timm_classifiers.py", "models/timm_weights.py"},
-    "albumentations": set(),
+    "albumentations": {"augment/albumentations_file.py"},
     "hotcoco": {"metrics/coco.py", "data/readers/coco_outline.py"},
 }
 CUDA_FILES = {"device.py", "data/decode.py", "data/loader.py", "warp_triton.py"}

@@ -25,6 +25,7 @@ from vision_tasks.engine.earlier_outputs import refuse_earlier, remove_earlier
 from vision_tasks.engine.evaluate import Inference, score, score_stored
 from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.readable import require_readable
+from vision_tasks.engine.rehearsal import rehearse
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
 from vision_tasks.engine.sources import find_images
 from vision_tasks.engine.train import TrainingData
@@ -102,6 +103,7 @@ def train(
             "--set shuffle_buffer=N changes it")  # fmt: skip
     for part in (training, validation):
         require_readable(part, chosen.input)
+    rehearse(training, chosen)
     _mention(chosen, resume is not None)
     material = TrainingData(training, validation, dataset.classes, dataset.exclusive, dataset.class_ids, dataset.flaws)
     training_engine.train(_suited(record, dataset.exclusive), chosen, folder, material, resume is not None)

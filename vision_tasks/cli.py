@@ -25,6 +25,7 @@ _TASKS = {
 }
 
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
+_AUGMENT_HELP = "none, light, default, strong, or albumentations:FILE, a pipeline that it saved as YAML or JSON."
 _FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
 _PREDICTIONS_HELP = (
     "Score these instead, of any tool: a CSV; for boxes COCO results or our predictions.jsonl; for masks a folder."
@@ -59,7 +60,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         class_weights: Annotated[str | None, typer.Option(help="none, or auto: rare classes count more.")] = None,
         bands: Annotated[str | None, typer.Option(help="Bands of many-band images, as 4,3,2, or all.")] = None,
         band_range: Annotated[str | None, typer.Option(help="Values of black and white in bands, as 0,3000.")] = None,
-        augment: Annotated[str | None, typer.Option(help="none, light, default or strong.")] = None,
+        augment: Annotated[str | None, typer.Option(help=_AUGMENT_HELP)] = None,
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
         precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
         cache: Annotated[

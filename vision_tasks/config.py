@@ -52,6 +52,9 @@ class Policy(BaseModel):
     cutmix: float = Field(0.0, ge=0, le=1, description="probability that a rectangle comes from another image")
     mixup: float = Field(0.0, ge=0, le=1, description="probability that another image is blended in")
     mixup_alpha: float = Field(0.2, gt=0, description="of Beta(alpha, alpha), which draws that image's share")
+    albumentations: str = Field(
+        "", description="a pipeline as albumentations.save writes it: its text, for a file may change"
+    )
     mix_off: int = Field(0, ge=0, description="epochs at the end, half of all at most, in which no image meets another")
 
     @model_validator(mode="before")

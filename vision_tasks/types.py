@@ -29,6 +29,14 @@ IGNORE = 255  # the class index of pixels that neither losses nor metrics count
 MIN_VISIBLE = 0.1  # a box of which a warp or paste leaves less than this share of its area is dropped
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """What of one image's truth lies on its pixels, as arrays for tools that change both; None = nothing of a kind."""
+
+    boxes: NDArray[np.float64] | None = None  # [N,5]: x0, y0, x1, y1 in pixel edges, and the target's row that it is
+    mask: NDArray[np.uint8] | None = None  # [H,W], IGNORE = 255
+
+
 class Targets(Protocol):
     """What a target must know to follow its image; `Labels`, `Boxes` and `Masks` do, as truth and as prediction."""
 
@@ -49,6 +57,12 @@ class Targets(Protocol):
 
     def regions(self) -> list[Region]:
         """The rectangles of one image's single objects (B = 1), for pasting elsewhere; empty where none are known."""
+
+    def annotations(self) -> Annotations:
+        """What of the truth of one image (B = 1) lies on its pixels."""
+
+    def annotated(self, changed: Annotations) -> Self:
+        """The truth of one image whose `annotations` were changed: moved, left out or repeated."""
 
     def counts(self, num_classes: int) -> Tensor:
         """How much of each class there is, float32 [K]: images, boxes or pixels."""
@@ -107,6 +121,12 @@ class Labels:
 
     def regions(self) -> list[Region]:
         return []
+
+    def annotations(self) -> Annotations:
+        return Annotations()
+
+    def annotated(self, changed: Annotations) -> Labels:
+        return self
 
     def counts(self, num_classes: int) -> Tensor:
         return self.weight.sum(dim=0)
@@ -190,6 +210,17 @@ class Boxes:
         single = self.xyxy[0, self.valid[0] & ~self.crowd[0]]
         ends = torch.cat([single[:, :2].floor(), single[:, 2:].ceil()], dim=1)
         return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in ends.tolist()]
+
+    def annotations(self) -> Annotations:
+        rows = self.valid[0].nonzero()
+        return Annotations(boxes=torch.cat([self.xyxy[0, rows[:, 0]].double(), rows.double()], dim=1).numpy())
+
+    def annotated(self, changed: Annotations) -> Boxes:
+        """What was painted over the boxes before can't follow an unknown change: all that is left counts as seen."""
+        assert changed.boxes is not None
+        rows = torch.from_numpy(changed.boxes)
+        xyxy = rows[None, :, :4].to(self.xyxy)
+        return replace(self._rows(rows[:, 4].long()), xyxy=xyxy, area=None, whole=None, covers=None)
 
     def counts(self, num_classes: int) -> Tensor:
         """Without crowds, which no detector learns from."""
@@ -335,6 +366,13 @@ class Masks:
     def regions(self) -> list[Region]:
         return []
 
+    def annotations(self) -> Annotations:
+        return Annotations(mask=self.index[0].numpy())
+
+    def annotated(self, changed: Annotations) -> Masks:
+        assert changed.mask is not None
+        return Masks(torch.from_numpy(changed.mask)[None], self.num_classes)
+
     def counts(self, num_classes: int) -> Tensor:
         return self.index.flatten().bincount(minlength=256)[:num_classes].float()
 
@@ -473,7 +511,21 @@ class Patch:
     frame: Placement | None = None  # mirror images fill what the image would fill in this place; None = border does
 
 
-Patches = tuple[Patch, ...]  # side by side on one canvas, the first its own sample; mosaic has three more
+class Change(Protocol):
+    """What is done to a painted canvas as a whole."""
+
+    def __call__(self, pixels: NDArray[np.uint8], truth: Annotations) -> Annotations:
+        """Change `pixels` [H,W,C] in place, and give the truth that follows. Raises UserError where that fails."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A step after the patches of a canvas: what they painted changes, pixels and truth alike."""
+
+    change: Change
+
+
+Patches = tuple[Patch | Edit, ...]  # side by side on one canvas, the first its own sample (mosaic: three more); edits
 
 
 class Choice(Protocol):
@@ -492,7 +544,7 @@ class Overlay:
     regions: Choice | None = None  # None = blended
 
 
-Canvas = tuple[Patch | Overlay, ...]  # its patches, then what lies over them, in this order
+Canvas = tuple[Patch | Edit | Overlay, ...]  # its patches, their edits, then what lies over them, in this order
 Plan = Sequence[Canvas]  # one batch
 
 

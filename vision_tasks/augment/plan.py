@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vision_tasks import luck
 from vision_tasks.augment import colour
+from vision_tasks.augment.albumentations_bridge import Pipeline
 from vision_tasks.augment.erase import rectangles
 from vision_tasks.augment.mix import DRAWS, Mix, mixes
 from vision_tasks.augment.mosaic import MosaicTile, mosaic_tiles
 from vision_tasks.config import Policy, Range
 from vision_tasks.geometry import affines, centred, crop, fit_rule, translate
-from vision_tasks.types import Canvas, Matrix, Patch, Patches, Placement, Plan, Region, Size
+from vision_tasks.types import Canvas, Edit, Matrix, Patch, Patches, Placement, Plan, Region, Size
 
 Draws = NDArray[np.float64]  # in [0,1), [B,...]
 
@@ -85,6 +87,11 @@ class Planner:
     seed: int
     epochs: int
 
+    @cached_property
+    def pipeline(self) -> Pipeline | None:
+        """What the user's own pipeline does to each canvas, before any other image is laid over it."""
+        return Pipeline(self.policy.albumentations) if self.policy.albumentations else None
+
     def plan(self, epoch: int, samples: NDArray[np.int64]) -> Plan:
         """The canvases of one batch; `samples` [B] are positions among all N samples.
 
@@ -112,7 +119,17 @@ class Planner:
         mixed = self._draw("mosaic?", epoch, samples, 1)[:, 0] < policy.mosaic
         alone = dict(zip(samples[~mixed].tolist(), self._alone(policy, epoch, samples[~mixed]), strict=True))
         shared = dict(zip(samples[mixed].tolist(), self._shared(policy, epoch, samples[mixed]), strict=True))
-        return [(alone.get(sample) or shared[sample]) for sample in samples.tolist()]
+        edits = self._edits(epoch, samples)
+        return [
+            (*(alone.get(sample) or shared[sample]), *edit)
+            for sample, edit in zip(samples.tolist(), edits, strict=True)
+        ]
+
+    def _edits(self, epoch: int, samples: NDArray[np.int64]) -> list[tuple[Edit, ...]]:
+        if self.pipeline is None:
+            return [()] * len(samples)
+        seeds = self._draw("albumentations", epoch, samples, 1)[:, 0] * 2.0**53
+        return [(Edit(partial(self.pipeline, int(seed))),) for seed in seeds.tolist()]
 
     def _alone(self, policy: Policy, epoch: int, samples: NDArray[np.int64]) -> list[Patches]:
         changes = self._changes(policy, epoch, samples)

@@ -4,21 +4,28 @@
 - light: the recipe's flips and nothing else.
 - default: what the recipe says.
 - strong: more of what the recipe says, see `_stronger`.
+- albumentations:FILE: the pipeline in the file, and nothing else.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from vision_tasks.augment.albumentations_bridge import read_pipeline
 from vision_tasks.config import Policy
 from vision_tasks.errors import unknown_name
 
 NONE = Policy()
 STRENGTHS = ("none", "light", "default", "strong")
+_PIPELINE = "albumentations:"
 
 
 def strength(name: str, default: Policy) -> Policy:
     """A policy by its name on the command line, around a recipe's own default. Raises UserError."""
+    if name.startswith(_PIPELINE):
+        return Policy(albumentations=read_pipeline(Path(name.removeprefix(_PIPELINE))))
     if name not in STRENGTHS:
-        raise unknown_name("augmentation", name, STRENGTHS)
+        raise unknown_name("augmentation", name, (*STRENGTHS, f"{_PIPELINE}FILE"))
     light = Policy(flip_x=default.flip_x, flip_y=default.flip_y)
     return {"none": NONE, "light": light, "default": default, "strong": _stronger(default)}[name]
 

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.decode import Decoded, DecodeError, decode, read_image
+from vision_tasks.errors import UserError
 from vision_tasks.geometry import footprint
 from vision_tasks.types import (
     Bands,
     Canvas,
+    Edit,
     Failure,
     ImageInfo,
     Matrix,
@@ -48,7 +50,7 @@ class Painted(Generic[T]):
 
 @dataclass(frozen=True)
 class Painter(Generic[T]):
-    """Paints canvases of one size from `samples`; `truth`, `detail` and `bands` as `Loader` says."""
+    """Paints canvases of one size from `samples`; `truth`, `detail`, `bands` and `read` as `Loader` says."""
 
     samples: Sequence[Sample[T]]
     canvas: Size
@@ -59,7 +61,7 @@ class Painter(Generic[T]):
 
     def paint(self, canvas: Canvas, pixels: Pixels) -> Painted[T]:
         """Paint one canvas and make its target."""
-        row = self._paint_patches([step for step in canvas if isinstance(step, Patch)], pixels)
+        row = self._paint_own([step for step in canvas if not isinstance(step, Overlay)], pixels)
         for step in canvas:
             if isinstance(step, Overlay) and self.truth == "canvas" and row.target is not None:
                 row = self._paint_overlay(row, row.target, step, pixels)
@@ -68,7 +70,7 @@ class Painter(Generic[T]):
     def _paint_overlay(self, under: Painted[T], target: T, overlay: Overlay, pixels: Pixels) -> Painted[T]:
         """Bring a second canvas onto painted `pixels`, and its truth to their `target`."""
         second = np.empty_like(pixels)
-        over = self._paint_patches(overlay.patches, second)
+        over = self._paint_own(overlay.patches, second)
         if over.target is not None and overlay.regions is None:
             _blend(pixels, second, overlay.amount)
             target = target.blend(over.target, torch.tensor([overlay.amount]))
@@ -77,6 +79,14 @@ class Painter(Generic[T]):
                 pixels[y0:y1, x0:x1] = second[y0:y1, x0:x1]
                 target = target.paste(over.target, _mask((x0, y0, x1, y1), self.canvas))
         return Painted(under.info, target, under.failures + over.failures)
+
+    def _paint_own(self, steps: Sequence[Patch | Edit], pixels: Pixels) -> Painted[T]:
+        """Paint patches, and where truth follows them what is done to them as a whole."""
+        row = self._paint_patches([step for step in steps if isinstance(step, Patch)], pixels)
+        for step in steps:
+            if isinstance(step, Edit) and self.truth == "canvas" and row.info and row.target is not None:
+                row = _edited(row, row.info, row.target, step, pixels)
+        return row
 
     def _paint_patches(self, patches: Sequence[Patch], pixels: Pixels) -> Painted[T]:
         """Paint patches side by side onto border, and make their target."""
@@ -125,6 +135,15 @@ class Painter(Generic[T]):
             return warped
         under = warped.blank(self.canvas) if target is None else target
         return under.paste(warped, _mask(patch.region, self.canvas))
+
+
+def _edited(row: Painted[T], info: ImageInfo, target: T, edit: Edit, pixels: Pixels) -> Painted[T]:
+    """Change painted `pixels` and their `target`; an image for which that fails is left out, like an unreadable one."""
+    try:
+        target = target.annotated(edit.change(pixels, target.annotations()))
+    except UserError as error:
+        return Painted(None, None, (*row.failures, Failure(info.id, info.path, str(error))))
+    return Painted(info, target, row.failures)
 
 
 def _chosen(pixels: Pixels, bands: Bands) -> Pixels:

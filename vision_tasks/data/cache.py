@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from vision_tasks.data.cache_file import KEY_BYTES, CacheFile
 from vision_tasks.data.decode import Decoded, decode, read_image
@@ -19,12 +20,17 @@ from vision_tasks.types import Bands, Size
 Setting = tuple[Size | None, Bands | None]  # detail and bands: with a file's bytes, all that its pixels depend on
 
 
+class _Seen(NamedTuple):
+    stamp: int  # of an image's file
+    slot: int | None  # its number; None: there was no room
+
+
 class ImageCache:
     """Reads images as `read_image` does, from its file where they are in it; for any number of threads."""
 
     def __init__(self, file: CacheFile) -> None:
         self.file = file
-        self._seen: dict[Setting, dict[Path, tuple[int, int]]] = {}  # stamp of the image's file, number of its slot
+        self._seen: dict[Setting, dict[Path, _Seen]] = {}
         self._told = False
 
     def __call__(self, path: Path, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
@@ -34,20 +40,15 @@ class ImageCache:
             # Before its bytes are read: an edit between the two is then noticed the next time.
             stamp = _stamp(path)
             known = seen.get(path)
-            if known is not None and known[0] == stamp:
-                return self.file.load(known[1])
+            if known is not None and known.stamp == stamp:
+                return self.file.load(known.slot) if known.slot is not None else read_image(path, detail, bands)
             data = path.read_bytes()
         except OSError:
             return read_image(path, detail, bands)  # which words the reason
         key = content_key(data, detail, bands)
-        number = self.file.find(key)
-        if number is not None:
-            seen[path] = stamp, number
-            return self.file.load(number)
-        image = decode(data, detail, bands)
-        number = self.file.store(key, image)
-        if number is not None:
-            seen[path] = stamp, number
+        slot = self.file.find(key)
+        image = self.file.load(slot) if slot is not None else decode(data, detail, bands)
+        seen[path] = _Seen(stamp, self.file.store(key, image) if slot is None else slot)
         return image
 
     def remark(self) -> str:

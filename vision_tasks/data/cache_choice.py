@@ -62,7 +62,10 @@ def make_cache(
         if not fitting:
             return None, [f"no cache: about {in_words(needed.total)} of decoded images, but budgets of "
                           f"{in_words(rooms['ram'])} in memory and {in_words(rooms['disk'])} on disk"]  # fmt: skip
-        return _cache_at(fitting[0], rooms[fitting[0]], files, setting, needed)
+        try:
+            return _cache_at(fitting[0], rooms[fitting[0]], files, setting, needed)
+        except UserError as problem:  # who did not ask for a cache can do without
+            return None, [str(problem)]
     _require_place(place)
     room = room_for(place, budget)
     if room < needed.smallest:

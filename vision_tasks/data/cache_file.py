@@ -188,7 +188,7 @@ class CacheFile:
         if stored[_SLOT.size :] != _CHECK.pack(crc32(packed)):
             return None
         values = _SLOT.unpack(packed)
-        return _Slot(*values[:9], values[9:])
+        return _Slot._make((*values[:9], values[9:]))
 
     def _is_whole(self, slot: _Slot) -> bool:
         return slot.offset + slot.bytes <= self._size() and _checksum(self._bytes(slot)) == slot.checksum

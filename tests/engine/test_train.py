@@ -202,6 +202,14 @@ def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
     assert (run / "metrics.jsonl").read_text().splitlines() == lines
 
 
+@pytest.mark.parametrize(("scores", "best"), [((0.5, 0.5, 0.5), 2), ((0.4, 0.6, 0.6, 0.5), 2), ((0.7, 0.1), 0)])
+def test_of_equally_good_weights_the_later_are_the_best(scores, best, tmp_path, monkeypatch):
+    each = iter(scores)
+    monkeypatch.setattr("vision_tasks.engine.train.score", lambda *args, **options: ({"top1": next(each)}, []))
+    run = train("classify", tmp_path, epochs=len(scores))
+    assert vt.load_model(run / "best.safetensors")[1].extra["epoch"] == best
+
+
 def test_patience_waits_for_a_first_score(tmp_path):
     run = train("detect", tmp_path, epochs=3, patience=1, lr=1e-9, warmup_epochs=0.0)
     scores = [json.loads(line)["map"] for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -407,9 +407,12 @@ class Training(Generic[T]):
         return Inference(model, self.fabric.device, self.precision)
 
     def _save_models(self, line: dict[str, Any]) -> None:
-        """`last`, and `best` if its score is; a training that was never scored has its last as its best."""
+        """`last`, and `best` if its score is; a training that was never scored has its last as its best.
+
+        Of equal scores the later one's weights are kept: they come from smaller steps.
+        """
         value, position = line.get(self.task.score), self.position
-        is_best = value is not None and (value > position.best or not self.folder.best.exists())
+        is_best = value is not None and (value >= position.best or not self.folder.best.exists())
         if value is not None:
             # What has not begun to score has not stopped getting better; that may take tens of epochs.
             position.stale = 0 if value > position.best or position.best <= 0 else position.stale + 1

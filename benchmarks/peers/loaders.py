@@ -1,7 +1,7 @@
 """Other tools' loaders on one job: JPEG files to augmented batches of 64 float images of 224 x 224.
 
 Each decodes, takes a random resized crop, flips half of the images, jitters brightness, contrast and saturation, and
-gives float32 in [0, 1]. All of it runs in torch's DataLoader.
+gives float32 in [0, 1], or normalised. All of it runs in torch's DataLoader.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -24,26 +25,32 @@ SIZE = 224
 BATCH = 64
 JITTER = 0.4
 WORKERS = (0, 1, 2)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
-Decode = Callable[[Path], Tensor]
+
+class Peer(NamedTuple):
+    """A tool's way to read a file, and what it makes of the decoded image."""
+
+    read: Callable[[Path], Any]
+    augment: Callable[[Any], Tensor]
 
 
 class Images(Dataset):
     """A folder's JPEG files, repeated so that no epoch ends within a measurement."""
 
-    def __init__(self, folder: Path, load: Decode, repeats: int = 1000) -> None:
+    def __init__(self, folder: Path, peer: Peer, repeats: int = 1000) -> None:
         self.files = sorted(folder.rglob("*.jpg"))
-        self.load = load
+        self.peer = peer
         self.repeats = repeats
 
     def __len__(self) -> int:
         return len(self.files) * self.repeats
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.load(self.files[index % len(self.files)])
+        return self.peer.augment(self.peer.read(self.files[index % len(self.files)]))
 
 
-def albumentations_opencv() -> Decode:
+def albumentations_opencv(normalise: bool = False) -> Peer:
     """OpenCV decodes, albumentations augments."""
     import albumentations as A
     import cv2
@@ -55,42 +62,36 @@ def albumentations_opencv() -> Decode:
             A.RandomResizedCrop((SIZE, SIZE)),
             A.HorizontalFlip(p=0.5),
             A.ColorJitter(JITTER, JITTER, JITTER, hue=0, p=1),
-            A.ToFloat(max_value=255),
+            A.Normalize(MEAN, STD) if normalise else A.ToFloat(max_value=255),
             ToTensorV2(),
         ]
     )
-
-    def load(path: Path) -> Tensor:
-        return steps(image=cv2.imread(str(path), cv2.IMREAD_COLOR_RGB))["image"]
-
-    return load
+    return Peer(lambda path: cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), lambda pixels: steps(image=pixels)["image"])
 
 
-def torchvision_pil() -> Decode:
+def torchvision_pil(normalise: bool = False) -> Peer:
     """PIL decodes and torchvision v2 augments PIL images."""
-    from PIL import Image
     from torchvision.transforms import v2
 
-    steps = v2.Compose([*_torchvision_steps(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
-
-    def load(path: Path) -> Tensor:
-        with Image.open(path) as image:
-            return steps(image.convert("RGB")).as_subclass(Tensor)
-
-    return load
+    steps = v2.Compose([*_torchvision_steps(), v2.ToImage(), *_to_float(normalise)])
+    return Peer(read_pil, lambda image: steps(image).as_subclass(Tensor))
 
 
-def torchvision_tensor() -> Decode:
+def torchvision_tensor(normalise: bool = False) -> Peer:
     """torchvision.io decodes and torchvision v2 augments uint8 tensors."""
     from torchvision.io import ImageReadMode, decode_jpeg, read_file
     from torchvision.transforms import v2
 
-    steps = v2.Compose([*_torchvision_steps(), v2.ToDtype(torch.float32, scale=True)])
+    steps = v2.Compose([*_torchvision_steps(), *_to_float(normalise)])
+    return Peer(lambda path: decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB), steps)
 
-    def load(path: Path) -> Tensor:
-        return steps(decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB))
 
-    return load
+def read_pil(path: Path) -> Any:
+    """PIL's image, decoded."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.convert("RGB")
 
 
 def _torchvision_steps() -> list[torch.nn.Module]:
@@ -103,7 +104,13 @@ def _torchvision_steps() -> list[torch.nn.Module]:
     ]
 
 
-PEERS: dict[str, Callable[[], Decode]] = {
+def _to_float(normalise: bool) -> list[torch.nn.Module]:
+    from torchvision.transforms import v2
+
+    return [v2.ToDtype(torch.float32, scale=True), *([v2.Normalize(MEAN, STD)] if normalise else [])]
+
+
+PEERS: dict[str, Callable[..., Peer]] = {
     "albumentations": albumentations_opencv,
     "torchvision-pil": torchvision_pil,
     "torchvision-tensor": torchvision_tensor,

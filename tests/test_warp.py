@@ -59,6 +59,18 @@ def test_whole_pixel_crop_is_exact():
     assert np.array_equal(warp(pixels, translate(-13, -7), (40, 50)), pixels[7:47, 13:63])
 
 
+@pytest.mark.parametrize("box", [(3, 5, 303, 255), (0, 0, 400, 300), (10, 20, 110, 95), (7, 9, 391, 60)])
+@pytest.mark.parametrize("sides", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+def test_crops_of_whole_pixels_are_pillows_mirrored_or_not(box, sides):
+    """Shrunk along both axes, enlarged, and one of each."""
+    pixels, canvas = photo(300, 400), (112, 160)
+    pillow = np.asarray(Image.fromarray(pixels).resize((160, 112), Image.Resampling.BILINEAR, box=box))
+    upright = warp(pixels, crop(box, canvas), canvas)
+    turned = warp(pixels, centred(scale(*sides), canvas) @ crop(box, canvas), canvas)
+    assert psnr(upright, pillow) > 40
+    assert np.array_equal(turned, upright[:: sides[1], :: sides[0]])
+
+
 @pytest.mark.parametrize("angle", [10.0, 45.0, -130.0])
 def test_rotation_equals_torchvision_inside(angle):
     pixels = photo(64, 64)

@@ -5,6 +5,7 @@ import pytest
 
 from vision_tasks import luck
 from vision_tasks.data.shard_order import buffered_order, usual_buffer
+from vision_tasks.engine.batching import cut
 from vision_tasks.types import Extent, Sample, Size
 
 
@@ -49,6 +50,14 @@ def test_the_order_of_the_list_does_not_matter():
     other = np.random.default_rng(0).permutation(len(EXTENTS))
     order = buffered_order([EXTENTS[i] for i in other], 50, 0, 0, KEYS[other])
     assert (other[order] == buffered_order(EXTENTS, 50, 0, 0, KEYS)).all()
+
+
+def test_ranks_share_the_same_batches():
+    order = buffered_order(EXTENTS, 50, 0, 0, KEYS)
+    alone = cut(order, batch_size=16)
+    ranks = [cut(order, batch_size=16, processes=2, rank=rank) for rank in (0, 1)]
+    together = [np.concatenate([first.samples, second.samples]) for first, second in zip(*ranks, strict=True)]
+    assert [part.samples.tolist() for part in alone] == [samples.tolist() for samples in together]
 
 
 def test_only_far_shards_have_a_buffer_and_it_is_of_256_mib():

@@ -5,6 +5,7 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vision_tasks.api import evaluate, load_dataset, train
 from vision_tasks.commands.shard import shard_dataset
 from vision_tasks.data.decode import DecodeError, decode, first_band_count
 from vision_tasks.data.shard_index import ENDING
+from vision_tasks.engine.upright import upright
 from vision_tasks.errors import UserError
 
 SIZE = (24, 30)
@@ -219,6 +221,14 @@ def test_bands_and_sizes_are_those_of_files(tmp_path):
     assert decode(samples[0].data()).size == (64, 96)
 
 
+def test_a_person_sees_the_same_picture(tmp_path):
+    write_tar(tmp_path / "x.tar", {"0.jpg": picture(0), "0.cls": b"0", "1.jpg": picture(1), "1.cls": b"1"})
+    (tmp_path / "0.jpg").write_bytes(picture(0))
+    samples = load_dataset("classify", tmp_path / "x.tar").splits["all"]
+    alone = replace(samples[0], path=tmp_path / "0.jpg", data=None)
+    assert (upright(samples[0], None) == upright(alone, None)).all()
+
+
 def cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
@@ -402,6 +412,17 @@ def test_shards_behind_a_url_are_those_on_the_disk(tmp_path, server, name):
     assert [sample.data() for sample in there.splits["train"]] == [sample.data() for sample in mine]
     assert not any(str(tmp_path) in str(sample.path) for sample in there.splits["train"])
     assert all(" bytes=" in line for line in handler.asked if ".tar " in line)
+
+
+def test_a_missing_far_shard_is_counted(tmp_path, server):
+    write_folder_per_class(tmp_path / "data", splits=("train", "val"))
+    out = shard_dataset(tmp_path / "data", tmp_path / "shards", shard_size="8kB")
+    (out / "train-000001.tar").unlink()
+    here, there = load_dataset("classify", out), load_dataset("classify", server[0])
+    assert [flaw.what for flaw in there.flaws] == [flaw.what for flaw in here.flaws]
+    assert "the shard is missing: its" in there.flaws[0].what
+    with pytest.raises(UserError, match="isn't there"):
+        load_dataset("classify", server[0] + "/train-{000000..000001}.tar")
 
 
 def test_without_an_index_beside_them_far_shards_are_gone_through_once(tmp_path, server, cache):

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from vision_tasks import luck
 from vision_tasks.api import load_dataset
 from vision_tasks.archive import appearing
@@ -38,7 +40,6 @@ from vision_tasks.types import Sample
 
 _READ_IN_ORDER = ("val", "test")
 _AT_ONCE = 64  # samples that are read side by side
-_UNITS = ("", "k", "m", "g", "t")  # each a thousand of the one before
 
 
 def shard_dataset(
@@ -70,15 +71,14 @@ def shard_dataset(
 
 
 def bytes_in(text: str) -> int:
-    """A number of bytes as people write it: `256MB`, `1 GiB`, `1e9`. Raises UserError for what is none above 0."""
-    found = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    """A number of bytes as people write it: `256MB`, `1 GiB`. Raises UserError for what is none above 0."""
     try:
-        number = float(found[1]) if found else 0.0
-    except ValueError:
-        number = 0.0
-    if found is None or not 1 <= number < 1e18:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size < 1:
         raise UserError(f"'{text}' is no number of bytes; write 256MB or 1GB")
-    return int(number * (1024 if found[3] else 1000) ** _UNITS.index(found[2].lower()))
+    return size
 
 
 def _only_task(data: str | Path) -> str:
@@ -122,7 +122,8 @@ def _introduce(dataset: Dataset[Any]) -> None:
 
 def _write(dataset: Dataset[Any], folder: Path, most: int) -> tuple[dict[str, ShardWriter], list[Flaw]]:
     """A writer for each split, which has written it, and what could not be read."""
-    writers, left_out = {}, []
+    writers: dict[str, ShardWriter] = {}
+    left_out: list[Flaw] = []
     with progress("writing shards", sum(map(len, dataset.splits.values()))) as bar:
         for split, samples in dataset.splits.items():
             writer = writers[split] = ShardWriter(folder, _prefix(split, len(writers)), most)

@@ -64,7 +64,8 @@ class NearShard:
         try:
             found = self.path.stat()
         except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}; check --data") from error
+            missing = isinstance(error, FileNotFoundError)
+            raise (MissingError if missing else UserError)(f"{self.path}: {error.strerror}; check --data") from error
         return State(found.st_size, str(found.st_mtime_ns))
 
     @contextmanager
@@ -130,14 +131,14 @@ def read_whole(name: str) -> bytes | None:
         if size is not None and size > most_bytes():
             raise UserError(f"{name}: has {size} bytes; raise VISION_TASKS_MAX_BYTES if that is meant to be")
         return bytes(_persistently(name, lambda: system.cat_file(path)))
-    except (FileNotFoundError, _MissingError):
+    except (FileNotFoundError, MissingError):
         return None
     except OSError as error:
         raise UserError(f"{name}: can't be read: {error.strerror or error}") from error
 
 
-class _MissingError(UserError):
-    """The server answers, but has no such file."""
+class MissingError(UserError):
+    """Whoever answers for that place has no such file."""
 
 
 def _fetch(url: str, start: int, end: int) -> bytes:
@@ -151,7 +152,7 @@ def _fetch(url: str, start: int, end: int) -> bytes:
 def _file_system(url: str) -> tuple[Any, str]:
     """What reads `url`, and what it calls it. fsspec remembers its connections."""
     try:
-        from fsspec.core import url_to_fs
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
         system, path = url_to_fs(url)
     except ImportError as error:
@@ -171,7 +172,7 @@ def _persistently(url: str, ask: Callable[[], Any]) -> Any:
         except FileNotFoundError as error:
             # A server that can't be reached is "not found", too; one that answers has given a status.
             if error.__cause__ is None or hasattr(error.__cause__, "status"):
-                raise _MissingError(f"{url}: isn't there; check --data") from error
+                raise MissingError(f"{url}: isn't there; check --data") from error
             failed = error.__cause__
         except PermissionError as error:
             raise UserError(f"{url}: may not be read ({error}); check the credentials") from error

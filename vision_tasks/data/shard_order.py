@@ -25,7 +25,7 @@ def buffered_order(extents: Sequence[Extent], buffer: int, seed: int, epoch: int
     """A permutation of samples [N], of which none is moved by `buffer` places or more; `keys` [N] are their luck's."""
     names, code = np.unique([extent.shard for extent in extents], return_inverse=True)
     turn = np.argsort(luck.order(seed, "shards", epoch, luck.keys(names.tolist())))  # of each shard
-    row = np.lexsort(([extent.offset for extent in extents], turn[code]))
+    row = np.lexsort((np.array([extent.offset for extent in extents]), turn[code]))
     place = np.empty(len(row))
     place[row] = np.arange(len(row))
     moved = place + buffer * luck.uniform(seed, "order", epoch, keys, 1)[:, 0]

@@ -32,7 +32,7 @@ from vision_tasks.data.folders import IMAGE_EXTENSIONS, files, in_order, split_n
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.shard_about import ABOUT, About, read_about
 from vision_tasks.data.shard_index import ShardIndex, index_of
-from vision_tasks.data.shard_media import Shard, shards_named
+from vision_tasks.data.shard_media import MissingError, Shard, shards_named
 from vision_tasks.data.shard_names import (
     expanded,
     file_of,
@@ -150,34 +150,47 @@ def read_shards(path: Path, has_truth: Callable[[Stored], bool], wanted: str) ->
     """
     base, names = _named(path)
     about = read_about(base)
-    names = names or [base + name for name in about.shards]
-    if not names:
+    whole = path.is_dir() or not names  # all that is listed belongs to it
+    shards = _opened(names or _listed(path, base, about), may_be_missing=not names)
+    flaws = [*about.flaws, *(_missing(base, [shard.name for shard, _ in shards], about) if whole else ())]
+    splits: dict[str, list[Stored]] = {}
+    for shard, index in shards:
+        samples = _stored(shard, index)
+        good = [each for each in samples if each.image and has_truth(each)]
+        flaws += _losses(shard, index, samples, good, about, wanted)
+        splits.setdefault(_split_of(shard.name, about), []).extend(good)
+    if not any(splits.values()):
+        found = f"; {flaws[0].path}: {flaws[0].what}" if flaws else ""
+        raise UserError(f"{restored(path)}: none of its shards has an image with {wanted}{found}")
+    named, twice = _named_samples(splits, about)
+    if twice:
+        flaws.append(Flaw(path, f"{len(twice)} samples have the name of an earlier one: not read ({some(twice)})"))
+    return ShardSet(path, about, in_order(named), tuple(flaws))
+
+
+def _listed(path: Path, base: str, about: About) -> list[str]:
+    if not about.shards:
         raise UserError(
             f"{restored(path)}: isn't a tar, and has no {ABOUT} that lists any; name the shards, as .../train-"
             "{000000..000012}.tar"
         )
+    return [base + name for name in about.shards]
+
+
+def _opened(names: list[str], may_be_missing: bool) -> list[tuple[Shard, ShardIndex]]:
+    """The shards of these names, with their indices."""
+
+    def index(shard: Shard) -> ShardIndex | None:
+        try:
+            return index_of(shard)
+        except MissingError:
+            if not may_be_missing:
+                raise
+            return None
+
     shards = shards_named(names)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        indices = list(pool.map(index_of, shards))
-    flaws = [*about.flaws, *_missing(path, names, about)]
-    splits: dict[str, list[Stored]] = {}
-    for shard, index in zip(shards, indices, strict=True):
-        split, samples = _split_of(shard.name, about), _stored(shard, index)
-        good = [each for each in samples if each.image and has_truth(each)]
-        flaws += _losses(shard, index, samples, good, about, wanted)
-        splits.setdefault(split, []).extend(good)
-    if not any(splits.values()):
-        found = f"; {flaws[0].path}: {flaws[0].what}" if flaws else ""
-        raise UserError(f"{restored(path)}: none of its shards has an image with {wanted}{found}")
-    ids, named, twice = _ids(splits, about), {}, []
-    for split, samples in splits.items():
-        named[split], again = _with_ids(samples, ids[split])
-        twice += again
-    if twice:
-        flaws.append(Flaw(path, f"{len(twice)} samples have the name of an earlier one: not read ({some(twice)})"))
-    if about.is_ours:
-        named = {split: sorted(samples, key=lambda each: each[1].key) for split, samples in named.items()}
-    return ShardSet(path, about, in_order(named), tuple(flaws))
+        return [(shard, found) for shard, found in zip(shards, pool.map(index, shards), strict=True) if found]
 
 
 def _named(path: Path) -> tuple[str, list[str]]:
@@ -240,9 +253,9 @@ def _losses(
     _, expected = about.shards.get(file_of(shard.name), ("", 0))
     lost = max(0, expected - len(good))
     # The sample in whose middle a shard ends is lost by that, and not by whoever wrote it.
-    complete = samples[:-1] if index.problem and samples and samples[-1] is not (good or [None])[-1] else samples
+    last = samples[-1] if index.problem and samples else None
     used = {each.key for each in good}
-    unusable = [each.key for each in complete if each.key not in used]
+    unusable = [each.key for each in samples if each.key not in used and each is not last]
     flaws = []
     if index.problem:
         counted = f": {lost} of its {expected} samples are lost" if expected else f", after {len(good)} samples"
@@ -253,16 +266,27 @@ def _losses(
     return flaws
 
 
-def _missing(path: Path, names: Sequence[str], about: About) -> list[Flaw]:
-    """Shards that a folder has lost."""
-    if not path.is_dir():
-        return []
+def _missing(base: str, names: Sequence[str], about: About) -> list[Flaw]:
+    """Shards that are listed, but not there."""
     there = set(map(file_of, names))
     return [
-        Flaw(path / name, f"the shard is missing: its {samples} samples of {split} are lost")
+        Flaw(Path(base + name), f"the shard is missing: its {samples} samples of {split} are lost")
         for name, (split, samples) in about.shards.items()
         if name not in there
     ]
+
+
+def _named_samples(
+    splits: Mapping[str, Sequence[Stored]], about: About
+) -> tuple[dict[str, list[tuple[str, Stored]]], list[str]]:
+    """The samples of each split with their ids, and ids that came again; ours in the order of their source."""
+    ids, named, twice = _ids(splits, about), {}, []
+    for split, samples in splits.items():
+        named[split], again = _with_ids(samples, ids[split])
+        twice += again
+    if about.is_ours:
+        named = {split: sorted(samples, key=lambda each: each[1].key) for split, samples in named.items()}
+    return named, twice
 
 
 def _with_ids(samples: Sequence[Stored], ids: Sequence[str]) -> tuple[list[tuple[str, Stored]], list[str]]:

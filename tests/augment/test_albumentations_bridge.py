@@ -18,7 +18,9 @@ from vision_tasks.augment.albumentations_bridge import Pipeline, read_pipeline
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import Policy
 from vision_tasks.data.loader import Loader
+from vision_tasks.engine.rehearsal import rehearse
 from vision_tasks.errors import UserError
+from vision_tasks.tasks import get_task
 from vision_tasks.types import IGNORE, Annotations, Boxes, Edit, Labels, Masks, Overlay, Sample
 
 pytest.importorskip("albumentations")
@@ -518,6 +520,13 @@ def test_a_training_of_each_kind(tmp_path, task, capsys):
     assert repeated["loss"] == line["loss"]
     plain = vt.train(task, augment="none", out=tmp_path / "plain", **settings)
     assert json.loads((plain / "metrics.jsonl").read_text())["loss"] != line["loss"]
+
+
+def test_a_path_where_the_text_belongs_is_told_where_it_goes():
+    config = get_task("classify").recipe.changed(**{"augment.albumentations": "policy.yaml"})
+    message = refusal(lambda: rehearse([], config))
+    assert message.startswith("setting 'augment.albumentations': is no pipeline")
+    assert "--augment albumentations:FILE" in message
 
 
 def test_a_pipeline_that_can_not_be_is_refused_before_the_run_has_a_folder(tmp_path):

@@ -137,7 +137,7 @@ def placements(size: tuple[int, int], canvas: tuple[int, int], seed: int) -> dic
     }
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (2, 3), (8, 32), (37, 53), (60, 80)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (30, 1), (2, 3), (8, 32), (37, 53)], ids=str)
 def test_equals_the_definition(run, size):
     matrices = list(placements(size, CANVAS, seed=sum(size)).values())
     pictures = [picture(*size, seed) for seed in range(len(matrices))]
@@ -147,17 +147,18 @@ def test_equals_the_definition(run, size):
     assert (ours - definition(pictures, canvas, matrices, len(matrices))).abs().max() < 0.01 * LEVEL
 
 
-@pytest.mark.parametrize("size", [(3, 8000), (8000, 3)], ids=str)
-def test_eight_thousand_pixels(run, size):
-    """At the far end, enlarged and turned, where coordinates have few bits left; and shrunk to a few pixels."""
-    height, width = size
-    far = translate(-0.999 * width, -0.999 * height)
+@pytest.mark.parametrize(
+    ("size", "part"), [((40, 8000), (0, 10, 8000, 18)), ((8000, 40), (4, 7300, 36, 8000))], ids=["wide", "high"]
+)
+def test_eight_thousand_pixels(run, size, part):
+    """The far end, turned and enlarged, where coordinates have few bits left; and a long part shrunk."""
     turn = affines([0.3], [1.7], [0.1], [0.0], [False], [True])[0]
-    matrices = [translate(16, 4) @ turn @ far, crop((0.0, 0.0, width, height), CANVAS)]
+    matrices = [translate(16, 4) @ turn @ translate(10 - size[1], 10 - size[0]), crop(part, CANVAS)]
     pictures = [picture(*size, seed) for seed in range(2)]
     ours = warp(run, pictures, [0, 1], matrices, 2)
-    assert (ours - definition(pictures, [0, 1], matrices, 2)).abs().max() < 0.02 * LEVEL
-    assert ours[0].std() > 0.1
+    expected = definition(pictures, [0, 1], matrices, 2)
+    assert (expected[0, 0] != BORDER / 255).float().mean() > 0.9
+    assert (ours - expected).abs().max() < 0.01 * LEVEL
 
 
 def test_grown_images_equal_those_of_torch(run):
@@ -213,7 +214,7 @@ def test_the_later_of_two_patches_covers_the_earlier(run):
     assert ours[0, :, 6:].round().unique().tolist() == [102]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 7), (45, 35)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (25, 35)], ids=str)
 def test_mirror_images_equal_the_definition(run, size):
     fit = letterbox(size, CANVAS)
     turn = centred(affine(0.8, 0.5, 3, -0.5, 0.8, -2), CANVAS)
@@ -324,10 +325,13 @@ def test_nothing_else_needs_triton():
     assert found == ["warp_triton.py"]
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("name", ["_warp_kernel", "_nearest_kernel"])
-def test_kernels_compile_for_devices_that_are_not_here(capability, name, tmp_path):
-    """For Ampere and Hopper, to machine code, by the compiler that Triton brings along."""
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted")
+@pytest.mark.parametrize(
+    ("name", "capability", "mirrors"),
+    [("_warp_kernel", 80, True), ("_warp_kernel", 90, False), ("_nearest_kernel", 80, False)],
+)
+def test_kernels_compile_for_devices_that_are_not_here(name, capability, mirrors, tmp_path):
+    """For Ampere (8.0) and Hopper (9.0), to machine code, by the compiler that Triton brings along."""
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -335,7 +339,7 @@ def test_kernels_compile_for_devices_that_are_not_here(capability, name, tmp_pat
     from vision_tasks import warp_triton
 
     kernel = getattr(warp_triton, name)
-    constants = {"has_colour": True, "has_mirror": True, "ignored": IGNORE, "rows": 8, "columns": 32}
+    constants = {"has_colour": True, "has_mirror": mirrors, "ignored": IGNORE, "rows": 8, "columns": 32}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     pointers = {"data": "*u8", "places": "*fp64", "numbers": "*i64", "weights": "*fp32", "first": "*i32",
                 "out": "*bf16" if name == "_warp_kernel" else "*u8", "height": "i32", "width": "i32"}  # fmt: skip

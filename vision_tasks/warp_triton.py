@@ -194,7 +194,11 @@ def _warp_kernel(
             painted = painted & _in_rectangle(number + _REGION, row, column)
             if tl.max(painted.to(tl.int32)) > 0:
                 weight = weights + patch * _WEIGHT
-                r, g, b = _gather(data, number, weight, x, x_rest, y, y_rest, painted, has_mirror)
+                across, down = _integer(number + _TAPS), _integer(number + _TAPS + 1)
+                if (across == 2) & (down == 2):  # nothing is shrunk: no loops are needed
+                    r, g, b = _gather(data, number, weight, x, x_rest, y, y_rest, painted, 2, 2, has_mirror)
+                else:
+                    r, g, b = _gather(data, number, weight, x, x_rest, y, y_rest, painted, across, down, has_mirror)
                 if has_colour:
                     r, g, b = _recolour(weight + 2, r, g, b)
                 red = tl.where(painted, r, red)
@@ -274,8 +278,8 @@ def _inside(number, x, y):
 
 
 @triton.jit
-def _gather(data, number, weight, x, x_rest, y, y_rest, painted, has_mirror: tl.constexpr):
-    """Red, green and blue in [0,1] under the triangles around source points; where not `painted`, anything."""
+def _gather(data, number, weight, x, x_rest, y, y_rest, painted, across, down, has_mirror: tl.constexpr):
+    """Red, green and blue in [0,1] of so many taps around source points; where not `painted`, anything."""
     source = data + tl.load(number)
     height, width, mirrored = _integer(number + 1), _integer(number + 2), _integer(number + 13) > 0
     x_slope, x_first, x_start = _triangle(tl.load(weight), x, x_rest, width, mirrored)
@@ -283,30 +287,42 @@ def _gather(data, number, weight, x, x_rest, y, y_rest, painted, has_mirror: tl.
     red = tl.zeros_like(x_rest)
     green = red
     blue = red
-    total = red
-    for down in range(_integer(number + _TAPS + 1)):
-        y_weight, y_pixel = _tap(down, y_slope, y_first, y_start, height, mirrored, has_mirror)
+    for step in range(down):
+        y_weight, y_pixel = _tap(step, y_slope, y_first, y_start, height, mirrored, has_mirror)
         line = source + y_pixel.to(tl.int64) * (3 * width)
-        needed = painted & (y_weight > 0)
         # Sums of single lines first: over all taps of a large image at once, float32 would stop growing.
         line_red = tl.zeros_like(x_rest)
         line_green = line_red
         line_blue = line_red
-        line_total = line_red
-        for pair in range(0, _integer(number + _TAPS), 2):
+        for pair in range(0, across, 2):
             for one in tl.static_range(2):  # there are two at least, and both are on their way at once
                 x_weight, x_pixel = _tap(pair + one, x_slope, x_first, x_start, width, mirrored, has_mirror)
-                at, here = line + x_pixel * 3, needed & (x_weight > 0)
-                line_red = tl.fma(x_weight, tl.load(at, mask=here, other=0).to(tl.float32), line_red)
-                line_green = tl.fma(x_weight, tl.load(at + 1, mask=here, other=0).to(tl.float32), line_green)
-                line_blue = tl.fma(x_weight, tl.load(at + 2, mask=here, other=0).to(tl.float32), line_blue)
-                line_total += x_weight
+                at = line + x_pixel * 3
+                line_red = tl.fma(x_weight, _level(at), line_red)
+                line_green = tl.fma(x_weight, _level(at + 1), line_green)
+                line_blue = tl.fma(x_weight, _level(at + 2), line_blue)
         red = tl.fma(y_weight, line_red, red)
         green = tl.fma(y_weight, line_green, green)
         blue = tl.fma(y_weight, line_blue, blue)
-        total = tl.fma(y_weight, line_total, total)
+    total = _total(across, x_slope, x_first, x_start, width, mirrored, has_mirror)
+    total *= _total(down, y_slope, y_first, y_start, height, mirrored, has_mirror)
     scale = 1 / (255 * tl.where(painted, total, 1.0))
     return red * scale, green * scale, blue * scale
+
+
+@triton.jit
+def _level(pointer):
+    """A byte as float32, by the bits of 2^23 + byte: conversions are slow on many devices."""
+    return (tl.load(pointer).to(tl.int32) | 0x4B000000).to(tl.float32, bitcast=True) - 8388608.0
+
+
+@triton.jit
+def _total(taps, slope, first, start, length, mirrored, has_mirror: tl.constexpr):
+    """The sum of the weights along one axis."""
+    total = tl.zeros_like(start)
+    for step in range(taps):
+        total += _tap(step, slope, first, start, length, mirrored, has_mirror)[0]
+    return total
 
 
 @triton.jit
@@ -321,14 +337,14 @@ def _triangle(support, whole, rest, length, mirrored):
 
 @triton.jit
 def _tap(step, slope, first, start, length, mirrored, has_mirror: tl.constexpr):
-    """Weight and pixel of a tap, so many steps from the first; without a weight, any pixel."""
-    weight = tl.maximum(1 - tl.abs(start + step) * slope, 0.0)
+    """Weight and pixel of a tap, so many steps from the first; it is always a pixel of the image."""
+    weight = tl.maximum(tl.fma(tl.abs(start + step), -slope, 1.0), 0.0)
     pixel = first + step
-    known = (pixel >= 0) & (pixel < length)
+    known = pixel.to(tl.uint32) < length.to(tl.uint32)  # negative ones are large
     if has_mirror:
         known = known | mirrored
         pixel = _fold(pixel, length)
-    return tl.where(known, weight, 0.0), pixel
+    return tl.where(known, weight, 0.0), tl.minimum(tl.maximum(pixel, 0), length - 1)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 """Caches: the same batches with and without, for any number of threads and processes, whatever happens to files."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.factories import texture
+import vision_tasks
+from tests.factories import texture, write_folder_per_class
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
@@ -644,53 +646,52 @@ def test_the_memory_of_a_container_of_the_first_version(tmp_path):
 # A training.
 
 
-def train(out, data, *options):
-    command = [sys.executable, "-m", "vision_tasks.cli", "classify", "train", "--data", data, "--model", "mnist_cnn",
-               "--image-size", "28", "--epochs", "2", "--batch-size", "8", "--device", "cpu", "--precision", "fp32",
-               "--out", out, *options]  # fmt: skip
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+def train(folder, out, **settings):
+    quick = {"model": "mnist_cnn", "image_size": 28, "epochs": 2, "batch_size": 8, "device": "cpu", "precision": "fp32"}
+    return vision_tasks.train("classify", data=folder / "data", out=folder / out, **quick | settings)
 
 
-@pytest.mark.slow
-def test_trainings_end_with_the_same_weights_whatever_is_cached(tmp_path):
-    from tests.factories import write_folder_per_class
-
+def test_trainings_end_with_the_same_weights_whatever_is_cached(tmp_path, capsys):
     write_folder_per_class(tmp_path / "data")
     weights = set()
-    for run, (place, said) in enumerate([("none", ""), ("auto", "cache in memory"), ("disk", "cache on disk"),
-                                         ("disk", "cache on disk")]):  # fmt: skip
-        out = tmp_path / f"run{run}"
-        result = train(out, tmp_path / "data", "--cache", place)
-        assert result.returncode == 0, result.stderr
-        assert said in result.stderr
-        assert ("cache" in result.stderr) == bool(said)
-        weights.add((out / "last.safetensors").read_bytes())
+    for run, (place, said) in enumerate(
+        [("none", []), ("auto", ["in memory"]), ("ram", ["in memory"]), ("disk", ["on disk"]), ("disk", ["on disk"])]
+    ):
+        weights.add((train(tmp_path, f"{run}", cache=place) / "last.safetensors").read_bytes())
+        assert re.findall(r"^cache (in memory|on disk)", capsys.readouterr().err, re.MULTILINE) == said
     assert len(weights) == 1
+
+
+def test_what_is_cached_and_why_is_said(tmp_path, capsys):
+    write_folder_per_class(tmp_path / "data")
+    train(tmp_path, "one", epochs=1)
+    assert "no cache: one epoch reads each image once" in capsys.readouterr().err
+    train(tmp_path, "full", cache="ram", cache_budget="12kB")
+    said = capsys.readouterr().err
+    assert "cache in memory: about 69.1 kB of decoded images, budget 12 kB: what does not fit is decoded each" in said
+    assert said.count("the cache takes no more images (it is full)") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [({"cache": "ram", "cache_budget": "1kB"}, "raise --cache-budget"),
+     ({"cache": "attic"}, "'auto', 'none', 'ram' or 'disk'"),
+     ({"cache_budget": "much"}, "cache_budget")],
+)  # fmt: skip
+def test_wrong_caches_are_the_users_errors_before_anything_is_written(tmp_path, settings, complaint):
+    write_folder_per_class(tmp_path / "data")
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        train(tmp_path, "run", **settings)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 def test_two_processes_train_with_one_cache(tmp_path):
-    from tests.factories import write_folder_per_class
-
     write_folder_per_class(tmp_path / "data")
-    result = train(tmp_path / "run", tmp_path / "data", "--cache", "ram", "--set", "processes=2")
+    command = [sys.executable, "-m", "vision_tasks.cli", "classify", "train", "--data", tmp_path / "data",
+               "--model", "mnist_cnn", "--image-size", "28", "--epochs", "2", "--batch-size", "8", "--device", "cpu",
+               "--cache", "ram", "--cache-budget", "1MB", "--set", "processes=2",
+               "--out", tmp_path / "run"]  # fmt: skip
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("cache in memory") == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [(("--cache", "ram", "--cache-budget", "1kB"), "raise --cache-budget"),
-     (("--cache", "attic"), "'auto', 'none', 'ram' or 'disk'"),
-     (("--cache-budget", "much"), "cache_budget")],
-)  # fmt: skip
-def test_wrong_caches_are_the_users_errors(tmp_path, options, complaint):
-    from tests.factories import write_folder_per_class
-
-    write_folder_per_class(tmp_path / "data")
-    result = train(tmp_path / "run", tmp_path / "data", *options)
-    assert result.returncode == 2, result.stderr
-    assert result.stderr.strip().splitlines()[-1].startswith("error:")
-    assert complaint in result.stderr
-    assert not (tmp_path / "run").exists()
+    assert result.stderr.count("cache in memory: about 69.1 kB of decoded images, budget 1 MB: they fit") == 1

@@ -30,6 +30,7 @@ from vision_tasks.types import Matrix, Region, Size
 BORDER = 114  # grey level around images, as in the YOLO family's letterbox
 _TOGETHER = (1, 3, 4)  # channels that OpenCV samples exactly: others on a grid of 1/32 px, and more than 128 not at all
 _WIDEST_KERNEL = 4.0  # beyond this much shrinking, whole blocks are averaged first
+_OFFSET_IN_BYTES = np.array([1, 1, 1, 255], np.float32)  # what makes colours of RGB in [0, 1] colours of bytes
 _LEAST_VARIANCE = 0.01  # px^2, below which a low-pass would not be seen
 _THREE_TAPS = 0.5  # px^2, up to which three taps are enough
 
@@ -307,7 +308,7 @@ def _kernel(centivariance: int) -> NDArray[np.float32]:
 
 def _recolour(pixels: Pixels, colour: NDArray[np.float32]) -> Pixels:
     """`pixels` [H,W,C] in new colours; see `warp_into` for what that means where C is not 3."""
-    colour = colour * np.array([1, 1, 1, 255], np.float32)
+    colour = colour * _OFFSET_IN_BYTES
     channels = pixels.shape[2]
     if channels < 3:
         # Greys stay grey under every colour step, so each row of the matrix says the same of them.

@@ -137,7 +137,7 @@ def placements(size: tuple[int, int], canvas: tuple[int, int], seed: int) -> dic
     }
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (30, 1), (2, 3), (8, 32), (37, 53)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (30, 1), (2, 3), (8, 32), (25, 36)], ids=str)
 def test_equals_the_definition(run, size):
     matrices = list(placements(size, CANVAS, seed=sum(size)).values())
     pictures = [picture(*size, seed) for seed in range(len(matrices))]

@@ -148,7 +148,7 @@ def test_equals_the_definition(run, size):
 
 
 @pytest.mark.parametrize(
-    ("size", "part"), [((40, 8000), (0, 10, 8000, 18)), ((8000, 40), (4, 7300, 36, 8000))], ids=["wide", "high"]
+    ("size", "part"), [((40, 8000), (4000, 10, 8000, 18)), ((8000, 40), (4, 7300, 36, 8000))], ids=["wide", "high"]
 )
 def test_eight_thousand_pixels(run, size, part):
     """The far end, turned and enlarged, where coordinates have few bits left; and a long part shrunk."""

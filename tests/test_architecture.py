@@ -17,6 +17,7 @@ FLOORS = {
         "geometry",
         "sampling",
         "warp",
+        "warp_triton",
         "luck",
         "config",
         "device",

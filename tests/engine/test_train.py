@@ -205,7 +205,7 @@ def test_early_stopping_and_a_resume_that_stays_stopped(tmp_path, capsys):
 @pytest.mark.parametrize(("scores", "best"), [((0.5, 0.5, 0.5), 2), ((0.4, 0.6, 0.6, 0.5), 2), ((0.7, 0.1), 0)])
 def test_of_equally_good_weights_the_later_are_the_best(scores, best, tmp_path, monkeypatch):
     each = iter(scores)
-    monkeypatch.setattr("vision_tasks.engine.train.score", lambda *args, **options: ({"top1": next(each)}, []))
+    monkeypatch.setattr("vision_tasks.engine.train.score", lambda *_, **__: ({"top1": next(each)}, []))
     run = train("classify", tmp_path, epochs=len(scores))
     assert vt.load_model(run / "best.safetensors")[1].extra["epoch"] == best
 

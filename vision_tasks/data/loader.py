@@ -36,7 +36,7 @@ class Loader(Generic[T]):
     (evaluation), "none" reads no truth (prediction). `detail` is the coarsest size an image may be decoded to. `bands`
     are the channels of the batches, in this order, instead of red, green and blue. Files that cannot be read, or whose
     truth is for an image of another size, have no row in their batch and are listed in its `failures`; other errors
-    are raised. Overlays are painted where truth follows the images, for they are part of it.
+    are raised. Overlays and edits are made where truth follows the images, for they are part of it.
     `read` decodes image files; a cache, which knows some already, may take its place.
     """
 

@@ -21,11 +21,12 @@ from tests.factories import texture, write_folder_per_class
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
+from vision_tasks.data import cache as cache_module
 from vision_tasks.data import cache_choice, cache_disk, cache_file
 from vision_tasks.data.cache import ImageCache, content_key
 from vision_tasks.data.cache_choice import estimate_size, in_words, make_cache, room_for
 from vision_tasks.data.cache_file import CacheFile, UnusableError
-from vision_tasks.data.decode import Decoded, DecodeError, read_image
+from vision_tasks.data.decode import Decoded, DecodeError, decode, read_image
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.memory import available_memory
 from vision_tasks.errors import UserError
@@ -103,7 +104,7 @@ def counting(monkeypatch):
     from vision_tasks.data import cache
 
     done, decode = [], cache.decode
-    monkeypatch.setattr(cache, "decode", lambda *arguments: done.append(1) or decode(*arguments))
+    monkeypatch.setattr(cache_module, "decode", lambda *arguments: done.append(1) or decode(*arguments))
     return done
 
 
@@ -662,13 +663,22 @@ def test_trainings_end_with_the_same_weights_whatever_is_cached(tmp_path, capsys
     assert len(weights) == 1
 
 
+def test_a_training_decodes_each_image_once_those_of_validation_too(tmp_path, monkeypatch):
+    write_folder_per_class(tmp_path / "data")
+    decoded = []
+    monkeypatch.setattr(cache_module, "decode", lambda data, *rest: decoded.append(data) or decode(data, *rest))
+    train(tmp_path, "run", cache="ram", epochs=3)
+    files = [path.read_bytes() for split in ("train", "val") for path in (tmp_path / "data" / split).rglob("*.*g")]
+    assert sorted(decoded) == sorted(files)
+
+
 def test_what_is_cached_and_why_is_said(tmp_path, capsys):
     write_folder_per_class(tmp_path / "data")
     train(tmp_path, "one", epochs=1)
     assert "no cache: one epoch reads each image once" in capsys.readouterr().err
     train(tmp_path, "full", cache="ram", cache_budget="12kB")
     said = capsys.readouterr().err
-    assert "cache in memory: about 69.1 kB of decoded images, budget 12 kB: what does not fit is decoded each" in said
+    assert "cache in memory: about 138 kB of decoded images, budget 12 kB: what does not fit is decoded each" in said
     assert said.count("the cache takes no more images (it is full)") == 1
 
 
@@ -694,4 +704,4 @@ def test_two_processes_train_with_one_cache(tmp_path):
                "--out", tmp_path / "run"]  # fmt: skip
     result = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("cache in memory: about 69.1 kB of decoded images, budget 1 MB: they fit") == 1
+    assert result.stderr.count("cache in memory: about 138 kB of decoded images, budget 1 MB: they fit") == 1

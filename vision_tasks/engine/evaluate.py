@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from vision_tasks.augment.plan import fitted
+from vision_tasks.data.decode import read_image
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.painter import Read
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import Precision, autocast
 from vision_tasks.engine.progress import progress
@@ -47,10 +49,12 @@ def score(
     spec: InputSpec,
     batch_size: int,
     intervals: bool = True,
+    read: Read = read_image,
 ) -> tuple[dict[str, Any], list[Failure]]:
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored).
 
-    Without `intervals` they are those that a training reads, which some tasks have a faster metric for.
+    Without `intervals` they are those that a training reads, which some tasks have a faster metric for. `read` may be a
+    cache, for who comes again.
     """
     make = task.metric if intervals else task.training_metric or task.metric
     metric = make(classes)
@@ -58,8 +62,9 @@ def score(
     failures: list[Failure] = []
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(
-        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="original", device=model.device
-    )
+        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="original", device=model.device,
+        read=read,
+    )  # fmt: skip
     with progress("evaluating", len(samples)) as bar:
         for batch in loader:
             failures += batch.failures

@@ -397,8 +397,9 @@ class Training(Generic[T]):
         config = self.config
         inference = self._inference(self.model if self.mean is None else self.mean.model)
         scores, failures = score(
-            inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size, intervals=False
-        )
+            inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size,
+            intervals=False, read=self.cache or read_image,
+        )  # fmt: skip
         for failure in failures:
             self._count_failure(failure)
         return {name: value for name, value in scores.items() if isinstance(value, int | float)}
@@ -448,7 +449,7 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
             f"training {config.model} on {describe(device)} in {precision}: "
             f"{len(data.train)} images, {len(data.val)} for validation"
         )
-        cache = shared_cache(config, data.train, _detail(config), fabric)
+        cache = shared_cache(config, [*data.train, *data.val], _detail(config), fabric)
         training = _set_up(task, config, folder, data, fabric, precision, resume)
         training.cache = cache
         if resume:

@@ -10,6 +10,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -194,19 +195,25 @@ def test_a_full_disk_is_no_fault_of_the_network(server: Server, tmp_path: Path) 
     assert server.requests == [None]
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file may grow beyond so many bytes: writing fails then, as on a full disk."""
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes: writing fails then, as on a full disk.
+
+    Not a fixture: it would still hold when pytest prints the test's outcome, to a file that may be longer already.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    yield 20_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_disk_that_is_full_when_an_archive_is_unpacked(server: Server, tmp_path: Path, small_files: int) -> None:
-    content = random.Random(0).randbytes(small_files // 2) * 3  # packed it is small enough
+def test_a_disk_that_is_full_when_an_archive_is_unpacked(server: Server, tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(10_000) * 3  # packed it is small enough
     card = card_of(server, {"images.zip": (zip_of({"a/1.png": content}), "zip")})
-    with pytest.raises(UserError, match=f"{tmp_path / 'cache'} can't be used .*File too large.*by VISION_TASKS_CACHE"):
+    full = f"{tmp_path / 'cache'} can't be used .*File too large.*by VISION_TASKS_CACHE"
+    with pytest.raises(UserError, match=full), no_file_beyond(20_000):
         dataset_folder(card)
     assert visible(tmp_path / "cache" / "datasets") == []
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.harness import REPORTS, Comparison, ForeignLoad, environment, interleave, write_report
@@ -28,12 +29,14 @@ from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
 from vision_tasks.geometry import bounds
 from vision_tasks.types import Patch, Plan, RaggedImages, Size
+from vision_tasks.warp import settled
 
 NAME, TITLE, UNIT, OURS = "warp_kernel", "The fused warp on CUDA", "GB/s of bytes that must move", "vision_tasks"
 SHARE_OF_COPY, TIMES_THE_PEERS = 0.6, 5.0
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
 CALLS = 20  # in one measurement
+GREY = np.full((1, 1, 3), 128, np.uint8)
 
 CROPS = Policy(crop_area=(0.08, 1.0), flip_x=0.5, **JITTER)
 MOSAIC = Policy(mosaic=1.0, flip_x=0.5, **JITTER)
@@ -94,7 +97,7 @@ def plans(case: Case) -> Iterator[Plan]:
 
 def lay_out(case: Case, images: RaggedImages, plan: Plan) -> Work:
     """A plan as `warp_batch` takes it."""
-    whole, same = (0, 0, case.canvas, case.canvas), np.eye(3, 4, dtype=np.float32)
+    whole = (0, 0, case.canvas, case.canvas)
     pairs = [(row, step) for row, steps in enumerate(plan) for step in steps if isinstance(step, Patch)]
     sizes = images.size.tolist()
     matrices = np.array([patch.place((sizes[patch.sample][0], sizes[patch.sample][1])) for _, patch in pairs])
@@ -105,10 +108,15 @@ def lay_out(case: Case, images: RaggedImages, plan: Plan) -> Work:
         [patch.sample for _, patch in pairs],
         torch.tensor([row for row, _ in pairs]),
         torch.from_numpy(matrices),
-        torch.from_numpy(np.stack([same if patch.colour is None else patch.colour for _, patch in pairs])),
+        torch.from_numpy(np.stack([_colour(patch) for _, patch in pairs])),
         torch.tensor(regions),
         3 * sum(seen),
     )
+
+
+def _colour(patch: Patch) -> NDArray[np.float32]:
+    """[3,4], for an image of a middle grey: which mean it has costs nothing here."""
+    return np.eye(3, 4, dtype=np.float32) if patch.colour is None else settled(patch.colour, GREY)
 
 
 def _seen(size: list[int], matrix: Any, region: tuple[int, int, int, int]) -> int:

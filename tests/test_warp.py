@@ -13,7 +13,7 @@ from vision_tasks.data.decode import decode
 from vision_tasks.geometry import affine, centred, crop, letterbox, scale, translate
 from vision_tasks.sampling import sample_nearest
 from vision_tasks.types import IGNORE
-from vision_tasks.warp import BORDER, warp_into, warp_reference
+from vision_tasks.warp import BORDER, LUMA, settled, warp_into, warp_reference
 
 
 def warp(pixels, matrix, size, **options):
@@ -261,6 +261,25 @@ def test_a_grey_channel_changes_as_a_grey_pixel_does():
     grey = photo(20, 30)[..., :1]
     alone = warp(grey, np.eye(3), (20, 30), colour=BRIGHTER)
     assert np.array_equal(warp(grey.repeat(3, axis=2), np.eye(3), (20, 30), colour=BRIGHTER), alone.repeat(3, axis=2))
+
+
+ABOUT_THE_MEAN = np.array([[2, 0, 0, -1, 0.1], [0, 2, 0, -1, 0], [0, 0, 2, -1, 0]], np.float32)
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(1, 40), (2, 60), (3, 67.698), (6, 67.698)])
+def test_a_colour_matrix_takes_the_mean_grey_of_its_image(channels, mean):
+    """Bands of 40, 80, 77, ...: their luma is 0.299 * 40 + 0.587 * 80 + 0.114 * 77; of fewer than three, the mean."""
+    pixels = np.tile(np.array([40, 80, 77, 250, 0, 9], np.uint8)[:channels], (5, 4, 1))
+    matrix = settled(ABOUT_THE_MEAN, pixels)
+    assert matrix.dtype == np.float32
+    np.testing.assert_allclose(matrix[:, :3], ABOUT_THE_MEAN[:, :3])
+    np.testing.assert_allclose(matrix[:, 3], [0.1 - mean / 255, -mean / 255, -mean / 255], atol=2e-5)
+
+
+def test_the_mean_of_a_large_image_is_nearly_that_of_all_its_pixels():
+    pixels = photo(900, 1300)
+    matrix = settled(ABOUT_THE_MEAN, pixels)
+    assert abs(matrix[1, 3] + (pixels / 255 @ LUMA).mean()) < 0.01
 
 
 def test_outside_and_beyond_the_region_every_channel_is_border():

@@ -41,7 +41,7 @@ class Policy(BaseModel):
         description="what shows where an image is moved away; mirror: itself, mirrored (without truth)",
     )
     brightness: float = Field(0.0, ge=0, le=1, description="factor drawn from [1 - b, 1 + b]")
-    contrast: float = Field(0.0, ge=0, le=1, description="factor about the middle grey drawn from [1 - c, 1 + c]")
+    contrast: float = Field(0.0, ge=0, le=1, description="factor about the image's mean grey drawn from [1 - c, 1 + c]")
     saturation: float = Field(0.0, ge=0, le=1, description="factor about the pixel's grey drawn from [1 - s, 1 + s]")
     hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle, drawn from [-h, h]")
     grey: float = Field(0.0, ge=0, le=1, description="probability that all colour is taken away")

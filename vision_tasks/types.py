@@ -505,7 +505,7 @@ class Patch:
 
     sample: int  # position in the list of samples
     place: Placement
-    colour: NDArray[np.float32] | None = None  # [3,4] on RGB in [0,1], affine; None = unchanged
+    colour: NDArray[np.float32] | None = None  # [3,5] on (R, G, B, its image's mean grey, 1) in [0,1]; None = unchanged
     region: Region | None = None  # None = the whole canvas
     erase: Region | None = None  # painted over after the image, where it is the only one of its canvas
     frame: Placement | None = None  # mirror images fill what the image would fill in this place; None = border does

@@ -27,6 +27,7 @@ from vision_tasks.geometry import bounds, footprint, is_axis_aligned, scale, tra
 from vision_tasks.sampling import source_points
 from vision_tasks.types import Matrix, Region, Size
 
+LUMA = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601: what Pillow and torchvision call grey
 BORDER = 114  # grey level around images, as in the YOLO family's letterbox
 _TOGETHER = (1, 3, 4)  # channels that OpenCV samples exactly: others on a grid of 1/32 px, and more than 128 not at all
 _WIDEST_KERNEL = 4.0  # beyond this much shrinking, whole blocks are averaged first
@@ -304,6 +305,17 @@ def _kernel(centivariance: int) -> NDArray[np.float32]:
     taps = np.arange(-int(half_width), int(half_width) + 1)
     weight = np.clip(1 - np.abs(taps) / half_width, 0, None)
     return np.asarray(weight / weight.sum(), np.float32)
+
+
+def settled(colour: NDArray[np.float32], pixels: Pixels) -> NDArray[np.float32]:
+    """A colour matrix [3,5] on (R, G, B, mean grey, 1) made one [3,4] on (R, G, B, 1), for an image `pixels` [h,w,C].
+
+    The mean of a large image is taken of every so many rows and columns, at least 64 of each.
+    """
+    step = max(1, min(pixels.shape[:2]) // 64)
+    means = np.array(cv2.mean(np.ascontiguousarray(pixels[::step, ::step, :4]))[: min(pixels.shape[2], 3)]) / 255
+    grey = LUMA @ means if len(means) == 3 else means.mean()
+    return np.column_stack([colour[:, :3], colour[:, 3] * np.float32(grey) + colour[:, 4]])
 
 
 def _recolour(pixels: Pixels, colour: NDArray[np.float32]) -> Pixels:

@@ -1,7 +1,7 @@
 """Colour matrices against formulas in float64, pixel by pixel, and against torchvision.
 
-Contrast differs from torchvision's by design: it spreads about a middle grey, not about the picture's own mean. Hue is
-an angle about the grey axis, not the H of HSV: what must agree are greys and the direction of the turn.
+Hue differs from torchvision's by design: it is an angle about the grey axis, not the H of HSV; what must agree are
+greys and the direction of the turn.
 """
 
 import colorsys
@@ -16,14 +16,16 @@ from vision_tasks import luck
 from vision_tasks.augment import colour
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
-from vision_tasks.warp import warp_into
+from vision_tasks.warp import settled, warp_into
 
 RANDOM = np.random.default_rng(0)
 RGB = RANDOM.random((50, 3))
 
 
-def apply(matrices, rgb=RGB):
-    return rgb @ matrices[0, :3, :3].T + matrices[0, :3, 3]
+def apply(matrices, rgb=RGB, mean=None):
+    """To colours of an image whose mean grey is theirs, or `mean`."""
+    mean = (rgb @ (0.299, 0.587, 0.114)).mean() if mean is None else mean
+    return rgb @ matrices[0, :3, :3].T + matrices[0, :3, 3] * mean + matrices[0, :3, 4]
 
 
 def torchvision(function, factor, rgb=RGB):
@@ -42,9 +44,25 @@ def test_saturation_equals_torchvision():
         np.testing.assert_allclose(ours, torchvision(TF.adjust_saturation, factor), atol=2e-4)
 
 
-def test_contrast_turns_about_the_middle():
-    ours = apply(colour.contrast(np.array([0.5])))
-    np.testing.assert_allclose(ours, 0.5 + 0.5 * (RGB - 0.5), atol=1e-12)
+def test_contrast_equals_torchvision():
+    for factor in (0.0, 0.5, 1.6):
+        ours = apply(colour.contrast(np.array([factor]))).clip(0, 1)
+        # torchvision's luma weights have four digits.
+        np.testing.assert_allclose(ours, torchvision(TF.adjust_contrast, factor), atol=2e-4)
+
+
+def test_contrast_after_brightness_turns_about_the_brighter_mean_as_torchvision_does():
+    factor = np.array([0.6])
+    ours = apply(colour.contrast(factor) @ colour.brightness(factor))
+    brighter = torchvision(TF.adjust_brightness, 0.6)
+    np.testing.assert_allclose(ours, torchvision(TF.adjust_contrast, 0.6, brighter), atol=2e-4)
+
+
+def test_a_dark_image_stays_dark():
+    """About a middle grey, little contrast would lift a black background to a quarter of white."""
+    dark = np.array([[0.01, 0.01, 0.01]] * 9 + [[0.2, 0.2, 0.2]])
+    assert apply(colour.contrast(np.array([0.5])), dark).max() < 0.12
+    assert apply(colour.contrast(np.array([1.5])), dark)[-1] == pytest.approx([0.2855] * 3)  # 0.029 + 1.5 * 0.171
 
 
 def test_hue_keeps_grey_and_luma_and_turns_colours():
@@ -71,7 +89,7 @@ def test_composition_is_one_matrix():
 
 def test_every_image_has_its_own():
     matrices = colour.brightness(np.array([0.5, 2.0]))
-    assert matrices.shape == (2, 4, 4)
+    assert matrices.shape == (2, 5, 5)
     assert matrices[:, 0, 0].tolist() == [0.5, 2.0]
 
 
@@ -79,7 +97,7 @@ def test_grey_equals_torchvision():
     ours = apply(colour.grey(np.array([True])))
     theirs = TF.rgb_to_grayscale(torch.from_numpy(RGB.T[:, None]), num_output_channels=3)[:, 0].T.numpy()
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
-    np.testing.assert_array_equal(colour.grey(np.array([False, False])), np.tile(np.eye(4), (2, 1, 1)))
+    np.testing.assert_array_equal(colour.grey(np.array([False, False])), np.tile(np.eye(5), (2, 1, 1)))
 
 
 @pytest.mark.parametrize("turns", [-0.4, -0.15, 0.08, 0.25])
@@ -95,10 +113,10 @@ def test_hue_turns_as_torchvision_does_and_leaves_greys(turns):
     )
 
 
-def one_pixel(rgb, brightness, contrast, saturation, turns, grey):
-    """The definition of all steps in their order, for one pixel, without a matrix."""
+def one_pixel(rgb, mean, brightness, contrast, saturation, turns, grey):
+    """The definition of all steps in their order, for one pixel of an image with that mean grey, without a matrix."""
     red, green, blue = (brightness * value for value in rgb)
-    red, green, blue = (0.5 + contrast * (value - 0.5) for value in (red, green, blue))
+    red, green, blue = (brightness * mean + contrast * (value - brightness * mean) for value in (red, green, blue))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     red, green, blue = (luma + saturation * (value - luma) for value in (red, green, blue))
     # The colour of YIQ as a complex number, turned; back by NTSC's own four-digit inverse.
@@ -121,8 +139,9 @@ def test_all_steps_of_a_policy_equal_the_definition_to_a_level(choose, draws, gr
     patch = planner.plan(0, np.array([0]))[0][0]
     pixels = (RGB * 255).round().astype(np.uint8).reshape(5, 10, 3)
     canvas = np.zeros_like(pixels)
-    warp_into(canvas, pixels, np.eye(3), colour=patch.colour)
+    warp_into(canvas, pixels, np.eye(3), colour=settled(patch.colour, pixels))
     hue, saturation, contrast, brightness = (2 * draw - 1 for draw in draws)
     values = (1 + 0.4 * brightness, 1 + 0.5 * contrast, 1 + 0.6 * saturation, 0.2 * hue, grey)
-    expected = [one_pixel(rgb, *values) for rgb in pixels.reshape(-1, 3) / 255]
+    mean = (pixels.reshape(-1, 3) / 255 @ (0.299, 0.587, 0.114)).mean()
+    expected = [one_pixel(rgb, mean, *values) for rgb in pixels.reshape(-1, 3) / 255]
     assert np.abs(canvas.reshape(-1, 3) / 255 - expected).max() <= 1 / 255

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as TF
 
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
@@ -93,6 +94,22 @@ def test_images_are_channels_last_floats_in_the_unit_interval(pictures):
     assert batch.images.shape == (5, 3, *CANVAS)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert 0 <= batch.images.min() < batch.images.max() <= 1
+
+
+def test_contrast_turns_about_the_mean_of_each_image_by_itself(tmp_path):
+    """A dark and a bright image beside each other, against torchvision with the factor that the plan drew."""
+    random = np.random.default_rng(0)
+    pictures = [random.integers(low, low + 60, (*CANVAS, 3), dtype=np.uint8) for low in (0, 180)]
+    for i, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+    loaded = samples([tmp_path / "0.png", tmp_path / "1.png"], label_truth)
+    batch = batches(loaded, Policy(contrast=0.5), 2)[0]
+    planner = Planner(Policy(contrast=0.5), CANVAS, "letterbox", luck.keys(["0.png", "1.png"]), seed=0, epochs=5)
+    for ours, picture, (patch,) in zip(batch.images, pictures, planner.plan(1, np.arange(2)), strict=True):
+        factor = float(patch.colour[0, 0])
+        assert abs(factor - 1) > 0.05
+        theirs = TF.adjust_contrast(torch.from_numpy(picture).permute(2, 0, 1).double() / 255, factor)
+        assert (ours - theirs).abs().max() <= 1.5 / 255
 
 
 @pytest.mark.parametrize(

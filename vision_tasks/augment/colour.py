@@ -1,8 +1,10 @@
 """Photometric steps as matrices: brightness, contrast, saturation, hue and grey are affine in RGB: together one matrix.
 
-A colour matrix is [3,4] and maps (R, G, B, 1) with values in [0,1] to (R, G, B). Every function is vectorised: a factor
-for each image [B] gives a matrix for each image [B,4,4], to be composed by `@` like geometry. Values are clipped to
-[0,1] once, after all steps. Every step keeps greys grey.
+A colour matrix is [3,5] and maps (R, G, B, M, 1) with values in [0,1] to (R, G, B). M is the mean grey of the image,
+which contrast turns about and which nobody knows before the image is read: as a coordinate of its own it follows the
+other steps like a pixel. Every function is vectorised: a factor for each image [B] gives a matrix for each image
+[B,5,5], to be composed by `@` like geometry. Values are clipped to [0,1] once, after all steps. Every step keeps greys
+grey.
 """
 
 from __future__ import annotations
@@ -10,24 +12,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Factors = NDArray[np.float64]  # [B]
-Colours = NDArray[np.float64]  # [B,4,4], last row (0, 0, 0, 1)
+from vision_tasks.warp import LUMA
 
-# Luma of ITU-R BT.601, what Pillow and torchvision call grey.
-LUMA = np.array([0.299, 0.587, 0.114])
+Factors = NDArray[np.float64]  # [B]
+Colours = NDArray[np.float64]  # [B,5,5], last row (0, 0, 0, 0, 1)
+
 # RGB -> YIQ (NTSC 1953): hue is the angle in the IQ plane. I and Q have no grey part.
 _YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
 
 def brightness(factor: Factors) -> Colours:
-    """Multiply every channel."""
-    return _affine(factor[:, None, None] * np.eye(3))
+    """Multiply every channel, and with them the mean."""
+    return _affine(factor[:, None, None] * np.eye(3), mean=np.stack([np.zeros_like(factor), factor], axis=1))
 
 
-def contrast(factor: Factors, middle: float = 0.5) -> Colours:
-    """Spread values about a middle grey (not about the image's own mean, which is not known before it is read)."""
-    offset = (1 - factor)[:, None] * np.full(3, middle)
-    return _affine(factor[:, None, None] * np.eye(3), offset)
+def contrast(factor: Factors) -> Colours:
+    """Spread values about the image's mean grey, as torchvision's `adjust_contrast` does."""
+    return _affine(factor[:, None, None] * np.eye(3), mean=np.stack([1 - factor, np.ones_like(factor)], axis=1))
 
 
 def saturation(factor: Factors) -> Colours:
@@ -51,10 +52,10 @@ def grey(chosen: NDArray[np.bool_]) -> Colours:
     return saturation(np.where(chosen, 0.0, 1.0))
 
 
-def _affine(linear: NDArray[np.float64], offset: NDArray[np.float64] | None = None) -> Colours:
-    matrices = np.zeros((len(linear), 4, 4))
+def _affine(linear: NDArray[np.float64], mean: NDArray[np.float64] | None = None) -> Colours:
+    """From [B,3,3] on RGB; `mean` [B,2]: what every channel takes of the mean, and what the mean is multiplied by."""
+    matrices = np.tile(np.eye(5), (len(linear), 1, 1))
     matrices[:, :3, :3] = linear
-    matrices[:, 3, 3] = 1
-    if offset is not None:
-        matrices[:, :3, 3] = offset
+    if mean is not None:
+        matrices[:, :3, 3], matrices[:, 3, 3] = mean[:, :1], mean[:, 1]
     return matrices

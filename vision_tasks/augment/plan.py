@@ -196,7 +196,7 @@ class Planner:
     def _colours(
         self, policy: Policy, epoch: int, samples: NDArray[np.int64]
     ) -> list[NDArray[np.float32]] | list[None]:
-        """Colour matrices [3,4], or None for all where the policy leaves colours alone.
+        """Colour matrices [3,5], or None for all where the policy leaves colours alone.
 
         The steps in their order: brightness, contrast, saturation, hue, grey.
         """

@@ -33,7 +33,7 @@ from vision_tasks.types import (
     Size,
     T,
 )
-from vision_tasks.warp import BORDER, Pixels, warp_into
+from vision_tasks.warp import BORDER, Pixels, settled, warp_into
 
 Truth = Literal["canvas", "original", "none"]
 Read = Callable[[Path, Size, Bands | None], Decoded]  # path, detail, bands; raises as `read_image`, which is one
@@ -165,7 +165,8 @@ def _paint_patch(pixels: Pixels, decoded: Decoded, matrix: Matrix, patch: Patch)
     to_canvas = np.asarray(matrix @ decoded.to_original)
     canvas = (0, 0, pixels.shape[1], pixels.shape[0])
     mirror = footprint(decoded.size, patch.frame(decoded.size), canvas) if patch.frame else None
-    warp_into(pixels, decoded.pixels, to_canvas, patch.region, patch.colour, decoded.reduction, mirror)
+    colour = None if patch.colour is None else settled(patch.colour, decoded.pixels)
+    warp_into(pixels, decoded.pixels, to_canvas, patch.region, colour, decoded.reduction, mirror)
 
 
 def _blend(pixels: Pixels, second: Pixels, amount: float) -> None:

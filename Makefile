@@ -18,11 +18,14 @@ help:  ## this list
 demo: .venv/installed  ## train, evaluate and predict with every family on embedded data (minutes)
 	$(BIN)/vision-tasks demo
 
+# A test a core at a time: several processes of one thread are faster here than one of several.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: .venv/installed  ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: .venv/installed  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff check .

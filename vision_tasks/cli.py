@@ -167,6 +167,31 @@ def demo(
     run_demo(out, tuple(tasks.split(",")))
 
 
+@app.command()
+def explain(
+    weights: Weights,
+    source: Annotated[list[str], typer.Option(help="File, folder or glob; can be given more than once.")],
+    out: Annotated[str, typer.Option(help="Folder to write into.")],
+    layer: Annotated[
+        str | None, typer.Option(help="Layer or block, as `models show` names them; default: the backbone's last.")
+    ] = None,
+    filter: Annotated[int | None, typer.Option(help="Filter of the layer, whose strongest patches are shown.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where patches are looked for, if not in --source.")] = None,
+    split: Annotated[str, typer.Option(help="A split of --data, or all.")] = "all",
+    label: Annotated[str | None, typer.Option("--class", help="Class to explain; default: the likeliest.")] = None,
+    box: Annotated[int, typer.Option(help="Which box to explain; 1 is the surest.")] = 1,
+    device: Device = "auto",
+    data_format: DataFormat = None,
+) -> None:
+    """Show what a network looks at: filters, feature maps, patches that excite a filter, Grad-CAM."""
+    _look_first(data, sources=source)
+    from vision_tasks import api
+
+    for path in api.explain(weights=weights, source=source, out=out, layer=layer, filter=filter, data=data,
+                            split=split, label=label, box=box, device=device, data_format=data_format):  # fmt: skip
+        print(path)
+
+
 _models = typer.Typer(help="The models, with the licence of their code.", add_completion=False)
 app.add_typer(_models, name="models")
 
@@ -218,9 +243,30 @@ def shard(
     shard_dataset(path, out, task=task, data_format=data_format, shard_size=shard_size)
 
 
+@_data.command()
+def check(
+    path: Annotated[str, typer.Argument(help=_DATA_HELP)],
+    task: Annotated[
+        str | None, typer.Option(help="classify, detect or segment, where the data is for more than one.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for check.json and check.html.")] = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels/--no-pixels", help="Whether images are decoded, or only their headers read.")
+    ] = True,
+    data_format: DataFormat = None,
+) -> None:
+    """Look for what is wrong with a data set; changes nothing. Exit code 3 if something is."""
+    _look_first(path)
+    from vision_tasks.doctor.check import check_dataset
+
+    if not check_dataset(path, task=task, data_format=data_format, pixels=pixels, out=out).healthy:
+        raise typer.Exit(_UNHEALTHY)
+
+
 # The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130  # Typer's own answer to Ctrl-C
+_UNHEALTHY = 3  # of `data check`: it ran, and found something
 
 
 def main(app: typer.Typer = app) -> None:

@@ -1,0 +1,69 @@
+"""What the header of an image file says, before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from vision_tasks.data.jpeg import plain_jpeg
+from vision_tasks.data.unreadable import DecodeError
+from vision_tasks.types import Size
+
+_ORIENTATION = 0x0112
+_TURNED = 5  # EXIF orientations from here on swap height and width
+_BITS_TAG = 258  # BitsPerSample of TIFF
+_PNG_BITS = 24  # where a PNG says how many bits a channel has
+_STILL = frozenset({"JPEG", "MPO"})  # whose further frames are previews and depth, and no film
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The header of one image."""
+
+    format: str  # Pillow's name: JPEG, PNG, ...
+    mode: str  # Pillow's: RGB, L, RGBA, P, ...
+    size: Size  # upright
+    orientation: int = 1  # EXIF 1..8
+    bits: int = 8  # a channel
+    frames: int = 1
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a file's bytes. Raises DecodeError where they have none."""
+    if not data:
+        raise DecodeError("the file is empty")
+    if plain := plain_jpeg(data):
+        return Header("JPEG", plain.mode, plain.size)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _read(image, data)
+    except UnidentifiedImageError as error:
+        raise DecodeError("not an image, or of an unknown format") from error
+    except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
+        raise DecodeError(f"damaged: {error}") from error
+
+
+def _read(image: Image.Image, data: bytes) -> Header:
+    kind = image.format or ""
+    orientation = _orientation(image, kind, data)
+    size = (image.width, image.height) if orientation >= _TURNED else (image.height, image.width)
+    frames = 1 if kind in _STILL else getattr(image, "n_frames", 1)
+    return Header(kind, image.mode, size, orientation, _bits(image, kind, data), frames)
+
+
+def _orientation(image: Image.Image, kind: str, data: bytes) -> int:
+    # Pillow turns a TIFF by itself, and would decode a whole PNG to look for a chunk that isn't there.
+    if kind == "TIFF" or (kind == "PNG" and b"eXIf" not in data):
+        return 1
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _bits(image: Image.Image, kind: str, data: bytes) -> int:
+    if kind == "PNG":
+        return max(8, data[_PNG_BITS])
+    if kind == "TIFF":
+        return int(max(8, *getattr(image, "tag_v2", {}).get(_BITS_TAG, (8,)), 8))
+    return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8

@@ -1,0 +1,54 @@
+"""Opens what the doctor is to look at: which task it is for, and what its reader says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vision_tasks.api import load_dataset
+from vision_tasks.cards import dataset_card, dataset_names
+from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.shard_names import is_name_of_shards
+from vision_tasks.download import data_path
+from vision_tasks.engine.progress import downloading, say
+from vision_tasks.errors import UserError, some
+from vision_tasks.tasks import TASKS
+
+
+def open_any(data: str | Path, task: str | None, data_format: str | None) -> tuple[str, Dataset[Any]]:
+    """The data set, and the task it is read for: `task`, or the first that can read it.
+
+    Raises UserError where nothing recognises it, and what readers raise.
+    """
+    if task is not None:
+        return task, load_dataset(task, data, data_format)
+    able = tasks_for(data)
+    problem: UserError | None = None
+    for name in able:
+        try:
+            dataset = load_dataset(name, data, data_format)
+        except UserError as error:
+            problem = problem or error
+            continue
+        if others := [other for other in able if other != name]:
+            say(f"read to {name}; --task {some(others)} reads it otherwise")
+        return name, dataset
+    assert problem is not None
+    raise problem
+
+
+def tasks_for(data: str | Path) -> list[str]:
+    """The tasks with a reader that recognises the data. Raises UserError where there is none."""
+    if str(data) in dataset_names() and not Path(data).exists():
+        return [dataset_card(str(data)).task]
+    with downloading() as report:
+        path = data_path(data, report)
+    there = path.exists()
+    if not there and not is_name_of_shards(path):
+        raise UserError(f"{path}: no such file or folder; check PATH")
+    readers = [(name, reader) for name, task in TASKS.items() for reader in task.readers]
+    able = [name for name, reader in readers if (there or reader.of_shards) and reader.recognises(path)]
+    if not able:
+        known = "; ".join(f"{reader.format}: {reader.looks_like}" for _, reader in readers)
+        raise UserError(f"{path}: is not laid out in a way that is known here; expected {known}")
+    return list(dict.fromkeys(able))

@@ -119,7 +119,8 @@ def test_the_whole_way(run, photos, tmp_path):
     code, _, err = run(*arguments)
     assert code == 0
     assert "12 images predicted, 1 could not be," in err
-    assert "--restart" in wrong(run(*arguments))
+    assert "12 images predicted (12 of them by earlier calls), 1 could not be," in run(*arguments)[2]
+    assert "conf was 0.25, now 0.5" in wrong(run(*arguments, "--conf", 0.5))
     assert run(*arguments, "--strict", "--restart")[0] == 1
     (photos / "test" / "a" / "broken.jpg").unlink()
 

@@ -27,14 +27,18 @@ from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.readable import require_readable
 from vision_tasks.engine.rehearsal import rehearse
 from vision_tasks.engine.run_folder import RunFolder, dumps, next_free
-from vision_tasks.engine.sources import find_images
+from vision_tasks.engine.sources import Walk
 from vision_tasks.engine.train import TrainingData
 from vision_tasks.engine.worst import predicted_again, write_worst
 from vision_tasks.errors import UserError, some, unknown_name
-from vision_tasks.files import write_text
+from vision_tasks.explain import explanation
+from vision_tasks.explain.explanation import Request
+from vision_tasks.explain.images import images_in
+from vision_tasks.explain.subject import Wish
+from vision_tasks.files import sha256_of, write_text
 from vision_tasks.models.checkpoint import ModelCard, load_model, model_of
 from vision_tasks.models.registry import model_entry, model_names
-from vision_tasks.models.weights import known_weights
+from vision_tasks.models.weights import known_weights, resolve
 from vision_tasks.report import write_report
 from vision_tasks.tasks import Report, Task, get_task
 from vision_tasks.tasks.fonts import drawable, unwritable
@@ -174,13 +178,19 @@ def predict(
     precision: str = "fp32",
     restart: bool = False,
     tile: int | None = None,
+    watch: bool = False,
 ) -> inference.Summary:
-    """Run a checkpoint over files, folders and globs, and write `formats` of the task into `out`.
+    """Run a checkpoint over images, and write `formats` of the task into `out`.
+
+    `source` names files, folders, globs, tar and zip archives, videos, text files of paths, or is `-` for paths from
+    standard input. Of an archive every image is predicted in place, of a video every frame.
 
     `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
     image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
-    What an earlier call wrote into `out` is an error, or with `restart` removed; nothing else in `out` is touched.
-    Images with a side of more than `tile` pixels are predicted in overlapping tiles of so many.
+    An earlier call into `out` with the same settings is gone on with, whatever ended it: only new and changed images
+    are predicted, and those that failed. Other settings are an error, unless `restart` removes what was written;
+    nothing else in `out` is touched. Images with a side of more than `tile` pixels are predicted in overlapping tiles
+    of so many. With `watch` the sources are looked at again and again, until Ctrl-C.
     Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
@@ -196,21 +206,68 @@ def predict(
     if "drawings" in chosen and (names := unwritable(card.classes)):
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
-    found = find_images([source] if isinstance(source, str | Path) else source, Path(out))
+    walk = Walk([source] if isinstance(source, str | Path) else source, Path(out))
+    if watch and walk.reads_standard_input:
+        raise UserError("--watch looks again and again, and standard input can be read once; give a folder")
+    if not watch:
+        walk.require_images()
     folder = _output_folder(Path(out))
-    remove_earlier(record, folder)
-    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile)
-    summary = inference.predict(model, record, found, card.input, folder, settings)
+    if restart:
+        remove_earlier(record, folder)
+    fingerprint = {
+        "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}", "max-detections": str(max_detections),
+        "tile": str(tile), "format": ",".join(chosen), "precision": model.precision,
+    }  # fmt: skip
+    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, watch, fingerprint)
+    summary = inference.predict(model, record, walk, card.input, folder, settings)
     written = [name for each in chosen for name in record.formats[each].writes]
+    before = f" ({summary.before} of them by earlier calls)" if summary.before else ""
     say(
-        f"{summary.predicted} images predicted, {summary.failed} could not be, {summary.skipped} other files "
+        f"{summary.predicted} images predicted{before}, {summary.failed} could not be, {summary.skipped} other files "
         f"skipped; wrote {', '.join(written)} into {folder}"
     )
-    if not summary.predicted:
+    if not summary.predicted and not watch:
         raise UserError(f"none of {summary.failed} images could be predicted; {folder / 'failures.jsonl'} says why")
     if summary.failed:
         say(f"those that could not be are listed in {folder / 'failures.jsonl'}, with the reason")
     return summary
+
+
+def explain(
+    *,
+    weights: PathLike,
+    source: PathLike | Sequence[PathLike],
+    out: PathLike,
+    layer: str | None = None,
+    filter: int | None = None,
+    data: PathLike | None = None,
+    split: str = "all",
+    label: str | None = None,
+    box: int = 1,
+    device: str = "auto",
+    data_format: str | None = None,
+) -> list[Path]:
+    """Write pictures of what a checkpoint looks at, in itself and in the images of `source`, into `out`.
+
+    They are its first filters, the maps that `layer` makes of each image, and where the evidence for what it predicts
+    lies (Grad-CAM): for the class `label`, or the likeliest; of boxes for the number `box`, of which 1 is the surest.
+    `layer` is a name as `models show` prints it, or of a block of such. With a number of a `filter` of that layer also
+    the nine patches of `data`, or else of `source`, that excite it most. Returns the pictures; raises UserError.
+    """
+    if data is not None and filter is None:
+        raise UserError("--data is where patches for a filter are looked for; give --filter N too")
+    with downloading() as report:
+        model, card = load_model(weights, report)
+    record = get_task(model_entry(card.name).task)
+    model = Inference.of(model, choose_device(device), "fp32").model  # as evaluate has it, to the bit
+    images = images_in([source] if isinstance(source, str | Path) else source, Path(out))
+    searched: Sequence[Sample[Any]] = images
+    if data is not None:
+        searched = pick_split(load_dataset(record.name, data, data_format), split)
+    request = Request(layer, filter, Wish(label, box))
+    written = explanation.explain(model, card.input, images, searched, _output_folder(Path(out)), request)
+    say(f"wrote {len(written)} pictures into {out}; {explanation.LIST} there says what each of them shows")
+    return written
 
 
 def resolve_config(
@@ -299,6 +356,13 @@ def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tu
     require_model_of(task, card.name)
     chosen = choose_device(device)
     return Inference.of(model, chosen, choose_precision(precision, chosen)), card
+
+
+def _weights_id(weights: PathLike) -> str:
+    """What other weights would differ in, wherever they lie."""
+    file = resolve(weights).file
+    assert file is not None  # it was loaded
+    return sha256_of(file)[:16]
 
 
 def _numbered_as(card: ModelCard, dataset: Dataset[Any], samples: Sequence[Sample[Any]]) -> Sequence[Sample[Any]]:

@@ -26,7 +26,8 @@ _TASKS = {
 
 _DATA_HELP = "Folder or file of the data set, whose format is recognised, or a card."
 _AUGMENT_HELP = "none, light, default, strong, or albumentations:FILE, a pipeline that it saved as YAML or JSON."
-_FORMATS_HELP = "jsonl, csv, drawings; for boxes coco, yolo. jsonl and masks are always written."
+_FORMATS_HELP = "jsonl, csv, parquet, drawings; for boxes coco, yolo. jsonl and masks are always written."
+_SOURCE_HELP = "File, folder, glob, tar, zip, video, .txt of paths, or - for paths from standard input; repeatable."
 _PREDICTIONS_HELP = (
     "Score these instead, of any tool: a CSV; for boxes COCO results or our predictions.jsonl; for masks a folder."
 )
@@ -114,7 +115,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
     @app.command()
     def predict(
         weights: Weights,
-        source: Annotated[list[str], typer.Option(help="File, folder or glob; can be given more than once.")],
+        source: Annotated[list[str], typer.Option(help=_SOURCE_HELP)],
         out: Annotated[str, typer.Option(help="Folder to write into.")],
         formats: Annotated[str, typer.Option("--format", help=_FORMATS_HELP)] = "jsonl,drawings",
         conf: Annotated[
@@ -128,17 +129,18 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
         restart: Annotated[
-            bool, typer.Option("--restart", help="Remove what predict wrote into --out before.")
+            bool, typer.Option("--restart", help="Remove what predict wrote into --out before, and begin anew.")
         ] = False,
+        watch: Annotated[bool, typer.Option("--watch", help="Go on as new images come, until Ctrl-C.")] = False,
         strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file could not be predicted.")] = False,
     ) -> None:
-        """Run a checkpoint over files and folders; writes predictions, failures and drawings."""
+        """Run a checkpoint over files and folders; called again, goes on with what is new, changed or not yet done."""
         _look_first(None, sources=source)
         from vision_tasks import api
 
         summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision, restart=restart, tile=tile)  # fmt: skip
+                              precision=precision, restart=restart, tile=tile, watch=watch)  # fmt: skip
         if strict and summary.failed:
             raise typer.Exit(1)
 
@@ -308,7 +310,8 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        print("stopped; what was written so far is usable (`train --resume RUN` goes on)", file=sys.stderr)
+        print("stopped; what was written so far is usable (`train --resume RUN` goes on, "
+              "`predict` when it is called again)", file=sys.stderr)
         return 1
     return code
 
@@ -328,7 +331,7 @@ def _look_first(
     if new_run is not None and Path(new_run, "config.toml").exists():
         raise UserError(f"{new_run} already holds a run; continue it with --resume {new_run}, or give another --out")
     for source in sources:
-        if not has_magic(source) and not Path(source).exists():
+        if source != "-" and not has_magic(source) and not Path(source).exists():
             raise UserError(f"source {source} does not exist")
 
 

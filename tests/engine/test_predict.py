@@ -176,13 +176,14 @@ def test_every_format_of_a_task_writes_what_it_says(task, weights, photos, tmp_p
     formats = get_task(task).formats
     given = {"weights": weights / f"{task}.safetensors", "source": photos}
     vt.predict(task, out=tmp_path / "all", formats=",".join(formats), **given)
-    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == sorted([*FILES[task], "failures.jsonl"])
+    found = sorted(path.name for path in (tmp_path / "all").iterdir())
+    assert found == sorted([*FILES[task], "failures.jsonl", "progress.sqlite"])
     assert sorted(name.rstrip("/") for each in formats.values() for name in each.writes) == sorted(FILES[task])
     written = capsys.readouterr().err.split("wrote ")[1]
     assert all(name in written for name in FILES[task])
     # What `evaluate --predictions` reads is written unasked.
     vt.predict(task, out=tmp_path / "few", formats="drawings", **given)
-    always = {"failures.jsonl", "predictions.jsonl"} | ({"masks"} & set(FILES[task]))
+    always = {"failures.jsonl", "predictions.jsonl", "progress.sqlite"} | ({"masks"} & set(FILES[task]))
     assert {path.name for path in (tmp_path / "few").iterdir()} == {"drawings", *always}
 
 
@@ -232,7 +233,7 @@ def test_results_of_two_calls_are_never_mixed(weights, photos, tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
     vt.predict("detect", source=photos / "b.png", formats="jsonl", restart=True, **given)
     left = {path.relative_to(tmp_path / "o").as_posix() for path in (tmp_path / "o").rglob("*") if path.is_file()}
-    assert left == {"predictions.jsonl", "failures.jsonl", "images/a.jpg", "notes.txt"}
+    assert left == {"predictions.jsonl", "failures.jsonl", "progress.sqlite", "images/a.jpg", "notes.txt"}
     assert [row["image"] for row in lines(tmp_path / "o" / "predictions.jsonl")] == ["b.png"]
     assert (tmp_path / "o" / "images" / "a.jpg").read_text() == "mine"
 

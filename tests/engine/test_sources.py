@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_tasks.engine.sources import find_images
+from vision_tasks.engine.sources import Item, find_images
 from vision_tasks.errors import UserError
 
 
@@ -16,8 +16,15 @@ def make(root: Path, *names: str) -> Path:
     return root
 
 
+def listed(walk):
+    """(names, failures with their reasons)"""
+    found = list(walk)
+    items = [each.name for each in found if isinstance(each, Item)]
+    return items, [(each.id, each.reason) for each in found if not isinstance(each, Item)]
+
+
 def names(*sources, without=None):
-    return [name for name, _ in find_images(sources, without).images]
+    return listed(find_images(sources, without))[0]
 
 
 def test_pipes_are_skipped_and_dangling_links_are_tried(tmp_path):
@@ -25,7 +32,7 @@ def test_pipes_are_skipped_and_dangling_links_are_tried(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     found = find_images([tmp_path])
-    assert [name for name, _ in found.images] == ["a.jpg", "link.jpg"]
+    assert listed(found) == (["a.jpg", "link.jpg"], [])
     assert found.skipped == 1
 
 
@@ -57,10 +64,6 @@ def test_a_folder_that_cannot_be_listed_is_a_failure(tmp_path, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    found = find_images([tmp_path])
-    assert [name for name, _ in found.images] == ["a.jpg"]
-    assert [(failure.id, failure.reason) for failure in found.failures] == [
-        (str(tmp_path / "closed"), "Permission denied")
-    ]
+    assert listed(find_images([tmp_path])) == (["a.jpg"], [(str(tmp_path / "closed"), "Permission denied")])
     with pytest.raises(UserError, match="closed: Permission denied"):
         find_images([tmp_path / "closed"])

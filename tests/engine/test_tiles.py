@@ -200,7 +200,7 @@ def test_masks_areas_and_drawings_of_large_and_small_images(tmp_path, capsys):
         assert (tmp_path / "out" / "drawings" / f"{name}.png").exists()
     assert capsys.readouterr().err.count("decoded whole") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "drawings", "masks", "predictions.jsonl", "failures.jsonl",
+        "drawings", "masks", "predictions.jsonl", "failures.jsonl", "progress.sqlite",
     }  # fmt: skip
 
 

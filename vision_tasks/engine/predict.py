@@ -1,39 +1,47 @@
-"""Inference over files and folders: every image gets a line, every unreadable file is listed, nothing stops it."""
+"""Inference over all images of some sources: each gets a row or a reason, nothing stops it, memory does not grow.
+
+What was done is kept batch by batch (`store.py`), so that whatever ends a call, the next one goes on. Pictures are
+written as images are predicted, tables are made of the rows when all are done.
+"""
 
 from __future__ import annotations
 
-import errno
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, Never, TextIO
+from typing import Generic, cast
 
 import numpy as np
 
-from vision_tasks.data.decode import DecodeError
+from vision_tasks.augment.plan import fitted
 from vision_tasks.data.loader import Loader
-from vision_tasks.data.windows import Windows, longest_side, open_windows, overview
-from vision_tasks.device import is_out_of_memory, keep_freed_memory
-from vision_tasks.engine.earlier_outputs import FAILURES
-from vision_tasks.engine.evaluate import Inference, fitted_plans, to_original
+from vision_tasks.data.windows import Windows, overview
+from vision_tasks.device import keep_freed_memory
+from vision_tasks.engine.earlier_outputs import FAILURES, without_partial
+from vision_tasks.engine.evaluate import Inference, to_original
+from vision_tasks.engine.image_writer import ImageWriter
+from vision_tasks.engine.item_windows import is_larger, open_item
+from vision_tasks.engine.pending import Pending, pending
 from vision_tasks.engine.progress import Bar, progress, say
-from vision_tasks.engine.sources import Found
+from vision_tasks.engine.reading import Reading, Readings
+from vision_tasks.engine.sources import Item, Walk
+from vision_tasks.engine.store import STORE, Store
 from vision_tasks.engine.tiles import TilePredictor
-from vision_tasks.engine.upright import upright
-from vision_tasks.tasks.base import Output, Predicted, Report, Task, Write
-from vision_tasks.tasks.outputs.jsonl import in_text
+from vision_tasks.engine.watch import Rested, again_and_again
+from vision_tasks.errors import UserError
+from vision_tasks.tasks.base import Output, Picture, Report, Table, Task
+from vision_tasks.tasks.outputs.jsonl import write_lines
 from vision_tasks.tasks.tiling import tiles_of
-from vision_tasks.types import Failure, InputSpec, Sample, Size, T
+from vision_tasks.types import Batch, Failure, InputSpec, Plan, T
 from vision_tasks.warp import Pixels
 
 FORMATS = ("jsonl", "drawings")  # what is written where nothing else is asked for
 
 _DRAWN = 4096  # pixels: larger images are drawn on a copy that is shrunk until no side is longer
 _MANY_TILES = 10_000  # so many are told, for they take long
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LARGE_AT_ONCE = 16  # images in tiles that are put off until the others before them are done
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Settings:
     report: Report
     batch_size: int
     tile: int | None = None  # images with a longer side are predicted in tiles of so many pixels; None = none are
+    watch: bool = False  # whether to go on looking for new images until the user stops it
+    fingerprint: Mapping[str, str] = field(default_factory=dict)  # what the rows depend on, by the names of options
 
 
 @dataclass(frozen=True)
@@ -53,80 +63,166 @@ class Summary:
     predicted: int
     failed: int
     skipped: int
+    before: int = 0  # how many of `predicted` by earlier calls
 
 
-def predict(
-    model: Inference[T], task: Task[T], found: Found, spec: InputSpec, out: Path, settings: Settings
-) -> Summary:
+def predict(model: Inference[T], task: Task[T], walk: Walk, spec: InputSpec, out: Path, settings: Settings) -> Summary:
     """Write the predictions for all images in the chosen formats, and `failures.jsonl`, into the folder `out`.
 
-    Images in tiles come after the others.
+    What an earlier call with the same fingerprint has done is gone on with. Raises UserError for another fingerprint,
+    and where the folder can't be written.
     """
     keep_freed_memory(model.device)
     info = model.model.info
-    output = Output(out, [name for name, _ in found.images], info.classes, info.class_ids, settings.report)
-    small, large = _parted(found.images, settings.tile)
+    output = Output(out, info.classes, info.class_ids, settings.report)
     with (
-        _opened(task, output, settings.formats) as writes,
-        (out / FAILURES).open("w", 1, encoding="utf-8", newline="\n") as failures,
-        progress("predicting", len(found.images)) as bar,
+        closing(Store(out / STORE, settings.fingerprint)) as store,
+        without_partial(task, out),
+        progress("predicting", None) as bar,
     ):
+        run = _Run.of(model, task, output, spec, settings, store, bar)
+        if settings.watch:
+            complete = False  # files that are taken away when they are done were there
+            again_and_again(partial(run.all, Rested(walk)), run.publish, lambda: run.done)
+        else:
+            with run.published_if_stopped():
+                run.all(walk)
+            complete = True
+        run.publish(complete)
+        predicted, failed, before = store.counts(complete)
+        return Summary(predicted, failed, walk.skipped, before)
+
+
+@dataclass
+class _Run(Generic[T]):
+    """One call."""
+
+    model: Inference[T]
+    task: Task[T]
+    spec: InputSpec
+    settings: Settings
+    store: Store
+    writer: ImageWriter[T]
+    bar: Bar
+    readings: Readings[T] = field(default_factory=Readings)
+    done: int = 0  # images that were predicted, or failed
+    _said: set[str] = field(default_factory=lambda: {""})
+
+    @classmethod
+    def of(
+        cls, model: Inference[T], task: Task[T], output: Output, spec: InputSpec, settings: Settings, store: Store,
+        bar: Bar,
+    ) -> _Run[T]:  # fmt: skip
         remedy = "; a smaller --tile takes less" if settings.tile else "; --tile takes large images in parts"
-        writer = _Writer(task, output, writes, failures, remedy if task.stitch else "")
-        writer.fail(found.failures)
-        _predict_whole(model, small, spec, settings.batch_size, writer, bar)
-        if settings.tile and task.stitch:
-            tiles = TilePredictor(model, task.stitch, settings.tile, spec, settings.batch_size, out)
-            _predict_tiled(tiles, large, writer, bar)
-    return Summary(writer.predicted, writer.failed, found.skipped)
+        pictures = [each for name in settings.formats if isinstance(each := task.formats[name], Picture)]
+        writer = ImageWriter(task, output, pictures, store, remedy if task.stitch else "")
+        return cls(model, task, spec, settings, store, writer, bar)
 
+    def all(self, walk: Iterable[Item | Failure]) -> None:
+        """Predict what is still to be predicted, images in tiles a little after those before them."""
+        images = pending(walk, self.store, self.writer, self.readings)
+        more = True
+        while more:
+            large: list[Item] = []
+            self._whole(self._small(images, large))
+            self._tiled(large)
+            more = len(large) == _LARGE_AT_ONCE
 
-def _parted(images: Iterable[tuple[str, Path]], tile: int | None) -> tuple[list[tuple[str, Path]], ...]:
-    """Images that go onto a canvas as a whole, and those that are larger than a tile."""
-    small: list[tuple[str, Path]] = []
-    large: list[tuple[str, Path]] = []
-    for name, path in images:
-        (large if tile and longest_side(path) > tile else small).append((name, path))
-    return small, large
+    def publish(self, seen: bool = False) -> None:
+        """Write the tables of all images, or of those that this call has seen."""
+        output, rows = self.writer.output, self.store.rows(seen)
+        write_lines(output.folder / FAILURES, self.store.failures(seen))
+        for name in self.settings.formats:
+            if isinstance(table := self.task.formats[name], Table):
+                table.write(rows, output)
 
+    @contextmanager
+    def published_if_stopped(self) -> Iterator[None]:
+        """Whatever ends the block too early: what was done until then can be used."""
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError, UserError):  # the disk may be full, which is told already
+                self.publish()
+            raise
 
-def _predict_whole(
-    model: Inference[T], images: Sequence[tuple[str, Path]], spec: InputSpec, batch_size: int, writer: _Writer[T],
-    bar: Bar,
-) -> None:  # fmt: skip
-    samples: list[Sample[T]] = [Sample(name, path, _no_truth) for name, path in images]
-    of_name = {sample.id: sample for sample in samples}
-    plans = fitted_plans(len(samples), spec, batch_size)
-    loader = Loader(
-        samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=model.device
-    )
-    for batch in loader:
-        predictions = model(batch.images).to("cpu") if batch.info else None
+    def _small(self, images: Iterator[Pending], large: list[Item]) -> Iterator[Pending]:
+        """Those that go onto a canvas as a whole; the others are put into `large`, until these are many."""
+        tile = self.settings.tile
+        for each in images:
+            if not tile or not is_larger(each.item, tile):
+                yield each
+                continue
+            large.append(each.item)
+            if len(large) == _LARGE_AT_ONCE:
+                return
+
+    def _whole(self, images: Iterator[Pending]) -> None:
+        canvas, bands, device = self.spec.canvas, self.spec.bands, self.model.device
+        plans = map(self._plan, _batches(images, self.settings.batch_size))
+        loader = Loader(self.readings.samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device)
+        # Closed here: no thread may go on reading when the store is closed.
+        with closing(cast("Generator[Batch[T]]", iter(loader))) as batches:
+            for batch in batches:
+                with self.writer.kept():
+                    self._write(batch)
+                self._advance(len(batch) + len(batch.failures))
+
+    def _plan(self, items: list[Item]) -> Plan:
+        return fitted([self.readings.add(item) for item in items], self.spec.canvas, self.spec.fit)
+
+    def _write(self, batch: Batch[T]) -> None:
+        for failure in batch.failures:
+            self.writer.fail(failure.id, self.readings.taken(failure.id).item.version, failure.reason)
+        predictions = self.model(batch.images).to("cpu") if batch.info else None
         for row, info in enumerate(batch.info):
-            with writer.one(info.id, info.path):
+            reading = self.readings.taken(info.id)
+            with self.writer.one(reading):
                 assert predictions is not None
                 result = to_original(predictions.image(row), info)
-                pixels = partial(upright, of_name[info.id], spec.bands)
-                writer.write(info.id, info.path, info.size, result, pixels)
-        writer.fail(batch.failures)
-        bar.advance(len(batch) + len(batch.failures))
+                self.writer.write(reading, info.size, result, partial(reading.upright, self.spec.bands))
+
+    def _tiled(self, items: Iterable[Item]) -> None:
+        for item in items:
+            reading = Reading(item)
+            with self.writer.kept(), self.writer.one(reading), open_item(reading, self.spec.bands) as image:
+                self._tell(item.name, image)
+                self._write_tiled(reading, image)
+            self._advance(1)
+
+    def _write_tiled(self, reading: Reading, image: Windows) -> None:
+        tile, stitch, out = self.settings.tile, self.task.stitch, self.writer.output.folder
+        assert tile is not None
+        assert stitch is not None
+        tiles = TilePredictor(self.model, stitch, tile, self.spec, self.settings.batch_size, out)
+        with tiles.stitched(image, partial(_note, self.bar, reading.item.name)) as stitching:
+            factor = -(-max(image.size) // _DRAWN)
+            drawn = stitching.shrunk(factor) if factor > 1 else None
+            self.writer.write(reading, image.size, stitching.result(), partial(_upright, image, factor), drawn)
+
+    def _tell(self, name: str, image: Windows) -> None:
+        if image.whole not in self._said:
+            self._said.add(image.whole)
+            say(f"{name}: decoded whole, so memory grows with such images: {image.whole}")
+        assert self.settings.tile is not None
+        if (count := len(tiles_of(image.size, self.settings.tile))) >= _MANY_TILES:
+            say(f"{name}: {count} tiles; with a larger --tile there are fewer")
+
+    def _advance(self, count: int) -> None:
+        self.done += count
+        self.bar.advance(count)
 
 
-def _predict_tiled(tiles: TilePredictor[T], images: Sequence[tuple[str, Path]], writer: _Writer[T], bar: Bar) -> None:
-    said = {""}
-    for name, path in images:
-        with writer.one(name, path), open_windows(path, tiles.spec.bands) as image:
-            if image.whole not in said:
-                said.add(image.whole)
-                say(f"{name}: decoded whole, so memory grows with such images: {image.whole}")
-            if (count := len(tiles_of(image.size, tiles.side))) >= _MANY_TILES:
-                say(f"{name}: {count} tiles; with a larger --tile there are fewer")
-            with tiles.stitched(image, partial(_note, bar, name)) as stitching:
-                factor = -(-max(image.size) // _DRAWN)
-                pixels = partial(_upright, image, factor)
-                drawn = stitching.shrunk(factor) if factor > 1 else None
-                writer.write(name, path, image.size, stitching.result(), pixels, drawn)
-        bar.advance(1)
+def _batches(images: Iterable[Pending], size: int) -> Iterator[list[Item]]:
+    """Those that failed before are apart: the others share batches as if no call had been ended between them."""
+    queues: dict[bool, list[Item]] = {False: [], True: []}
+    for image in images:
+        queue = queues[image.again]
+        queue.append(image.item)
+        if len(queue) == size:
+            yield queue[:]
+            queue.clear()
+    yield from filter(None, queues.values())
 
 
 def _note(bar: Bar, name: str, note: str) -> None:
@@ -134,76 +230,7 @@ def _note(bar: Bar, name: str, note: str) -> None:
     bar.advance(0, f"{name}: {note}")
 
 
-@contextmanager
-def _opened(task: Task[T], output: Output, formats: Sequence[str]) -> Iterator[list[Write[T]]]:
-    """What writes an image, by format. The last that is opened is the first to be closed: see `Task.formats`."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(task.formats[name].open(output)) for name in formats]
-
-
-@dataclass
-class _Writer(Generic[T]):
-    """Writes images and failures, and counts both."""
-
-    task: Task[T]
-    output: Output
-    writes: Sequence[Write[T]]
-    failures: TextIO
-    remedy: str  # for images that are too large
-    predicted: int = 0
-    failed: int = 0
-
-    @contextmanager
-    def one(self, name: str, path: Path) -> Iterator[None]:
-        """An image. A file that has vanished meanwhile, or beside which nothing can be written, doesn't end the run."""
-        try:
-            yield
-        except DecodeError as error:
-            self.fail([Failure(name, path, str(error))])
-        except OSError as error:
-            if error.errno in _FULL:
-                raise
-            self.fail([Failure(name, path, error.strerror or str(error))])
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            self.fail([Failure(name, path, f"too large for this machine's memory{self.remedy}")])
-        else:
-            self.predicted += 1
-
-    def fail(self, failures: Sequence[Failure]) -> None:
-        """List what can't be predicted."""
-        rows = (in_text({"image": failure.id, "reason": failure.reason}) + "\n" for failure in failures)
-        self.failures.writelines(rows)
-        self.failed += len(failures)
-
-    def write(
-        self, name: str, path: Path, size: Size, prediction: T, pixels: Callable[[], Pixels], drawn: T | None = None
-    ) -> None:
-        """Write an image in all formats. Raises DecodeError and OSError."""
-        image = Predicted(
-            image=name,
-            size=size,
-            sha256=_sha256(path),
-            pixels=pixels,
-            prediction=prediction,
-            rows=self.task.record(prediction, name, self.output),
-            drawn=drawn,
-        )
-        for write in self.writes:
-            write(image)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _upright(image: Windows, factor: int) -> Pixels:
     """What `upright` is of files that are open, shrunk by `factor`."""
     pixels = overview(image, factor)
     return np.ascontiguousarray(pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1].repeat(3, axis=2))
-
-
-def _no_truth(size: Size | None) -> Never:
-    raise AssertionError("prediction reads no truth")

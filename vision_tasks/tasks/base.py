@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.dataset import Dataset, Reader
@@ -29,7 +28,6 @@ class Output:
     """Where and how the predictions of many images are written."""
 
     folder: Path
-    images: Sequence[str]  # paths of all images, relative to their source; unique, so that files are named after them
     classes: tuple[str, ...]
     class_ids: tuple[int, ...]  # what the files of the training data called the classes
     report: Report
@@ -39,7 +37,7 @@ class Output:
 class Predicted(Generic[T]):
     """One image and what is written of it."""
 
-    image: str  # one of `Output.images`
+    image: str  # its path relative to its source; unique, so that files are named after it
     size: Size
     sha256: str  # of the file
     pixels: Callable[[], Pixels]  # decodes the whole original, upright; raises DecodeError
@@ -48,15 +46,54 @@ class Predicted(Generic[T]):
     drawn: T | None = None  # the prediction for `pixels`, where they are a shrunken copy of the original
 
 
-Write = Callable[[Predicted[T]], None]  # raises OSError for a file that can't be written
+@dataclass(frozen=True)
+class Row:
+    """What is kept of an image that was predicted."""
+
+    image: str  # as in `Predicted`, whose other fields these are, too
+    size: Size
+    sha256: str
+    predictions: list[dict[str, Any]]
+
+
+class Rows(Protocol):
+    """The rows of all images, read from the disk as often as they are wanted: memory holds one at a time."""
+
+    def __iter__(self) -> Iterator[Row]:
+        """In the order of the images' names."""
+
+    def __contains__(self, image: object) -> bool:
+        """Whether an image of this name is among them."""
+
+    def ordered(self, key: Callable[[str], str]) -> Iterator[Row]:
+        """In the order of `key(name)`."""
 
 
 @dataclass(frozen=True)
-class Format(Generic[T]):
-    """One way to write predictions: opened once, given one image after the other, closed also after Ctrl-C."""
+class Picture(Generic[T]):
+    """A format of one PNG for each image, made while its pixels and its whole prediction are there."""
+
+    folder: str  # in the folder of the output
+    write: Callable[[Predicted[T], Output, Path], None]  # to this path; raises OSError, and what `pixels` raises
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        return (f"{self.folder}/",)
+
+    def file(self, image: str) -> str:
+        """The image's own, relative to the folder of the output."""
+        return f"{self.folder}/{image}.png"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A format that says in few files what is reported of all images, made of the rows of all."""
 
     writes: tuple[str, ...]  # files, and folders with a slash, in the folder of the output
-    open: Callable[[Output], AbstractContextManager[Write[T]]]
+    write: Callable[[Rows, Output], None]  # each file in one step; raises OSError
+
+
+Format = Picture[T] | Table
 
 
 # (image, prediction, truth, classes, title) -> all beside one another; both B = 1 and in original pixels, on the CPU
@@ -73,7 +110,7 @@ class Task(Generic[T]):
     score: str  # the metric's key that chooses the best checkpoint; larger is better
     headline: tuple[str, ...]  # the metric's keys that people are shown
     record: Callable[[T, str, Output], list[dict[str, Any]]]  # (prediction, its image) -> what is reported, as JSON
-    formats: Mapping[str, Format[T]]  # each image is written in their order; the last, the lines, says that it was
+    formats: Mapping[str, Format[T]]
     recipe: TrainConfig  # defaults of a training
     stored: Callable[[Path, Dataset[T], Sequence[Sample[T]]], tuple[Sequence[T], list[str]]] | None = None
     # ^ predictions of any tool: (file or folder, data set, samples of it) -> one for each, and what is to be said

@@ -26,7 +26,7 @@ from vision_tasks.tasks.drawing import mask_on
 from vision_tasks.tasks.mask_tiles import MASK_TILES
 from vision_tasks.tasks.outputs.drawings import drawings
 from vision_tasks.tasks.outputs.jsonl import JSONL
-from vision_tasks.tasks.outputs.masks import MASKS, mask_name
+from vision_tasks.tasks.outputs.masks import MASKS
 from vision_tasks.types import Masks
 from vision_tasks.warp import Pixels
 
@@ -35,7 +35,7 @@ def record(prediction: Masks, image: str, output: Output) -> list[dict[str, Any]
     """The file of the mask, and the pixels of each class in it."""
     counts = pixel_counts(prediction.index[0].numpy())[: len(output.classes)].tolist()
     area = {label: count for label, count in zip(output.classes, counts, strict=True) if count}
-    return [{"mask": mask_name(image), "area": area}]
+    return [{"mask": MASKS.file(image), "area": area}]
 
 
 def draw(pixels: Pixels, prediction: Masks, output: Output) -> Pixels:

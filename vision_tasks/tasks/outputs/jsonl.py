@@ -9,51 +9,46 @@ for the byte 255 (PEP 383): so reading a line gives the name by which the file i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vision_tasks.tasks.base import Format, Output, Predicted, Write
+from vision_tasks.files import replacing
+from vision_tasks.tasks.base import Output, Rows, Table
 
 _NAME = "predictions.jsonl"
-_UNDECODABLE = "surrogateescape"  # as earlier versions wrote names that are no text
 
 
-@contextmanager
-def _open(output: Output) -> Iterator[Write[Any]]:
-    # Buffered by the line: what a killed process leaves are whole lines.
-    with (output.folder / _NAME).open("w", 1, encoding="utf-8", newline="\n") as file:
-
-        def write(image: Predicted[Any]) -> None:
-            row = {
-                "image": image.image,
-                "width": image.size[1],
-                "height": image.size[0],
-                "sha256": image.sha256,
-                "predictions": image.rows,
+def _write(rows: Rows, output: Output) -> None:
+    write_lines(
+        output.folder / _NAME,
+        (
+            {
+                "image": row.image,
+                "width": row.size[1],
+                "height": row.size[0],
+                "sha256": row.sha256,
+                "predictions": row.predictions,
             }
-            file.write(in_text(row) + "\n")
-
-        yield write
-
-
-JSONL: Format[Any] = Format((_NAME,), _open)
+            for row in rows
+        ),
+    )
 
 
-def in_text(row: dict[str, Any]) -> str:
-    """The row as JSON that UTF-8 can hold: readable where it is text, else escaped."""
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+JSONL = Table((_NAME,), _write)
+
+
+def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Replace `path` by a line of JSON for each of `lines`, in one step."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{_in_text(line)}\n" for line in lines)
+
+
+def _in_text(line: dict[str, Any]) -> str:
+    """As JSON that UTF-8 can hold: readable where it is text, else escaped."""
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
     try:
-        line.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return json.dumps(row, allow_nan=False)
-    return line
-
-
-def written_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """What was written so far, image by image; a line that a full disk has cut off is left out."""
-    with (folder / _NAME).open(encoding="utf-8", errors=_UNDECODABLE, newline="\n") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+        return json.dumps(line, allow_nan=False)
+    return text

@@ -5,25 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
-from vision_tasks.tasks.base import Format, Output, Predicted, Write
+from vision_tasks.tasks.base import Output, Picture, Predicted
 from vision_tasks.tasks.drawing import save_mask
 from vision_tasks.types import Masks
 
 
-def mask_name(image: str) -> str:
-    """The file of an image's mask, relative to the output's folder."""
-    return f"masks/{image}.png"
+def _write(image: Predicted[Masks], output: Output, path: Path) -> None:
+    save_mask(path, image.prediction.index[0].numpy(), len(output.classes))
 
 
-@contextmanager
-def _open(output: Output) -> Iterator[Write[Masks]]:
-    def write(image: Predicted[Masks]) -> None:
-        save_mask(output.folder / mask_name(image.image), image.prediction.index[0].numpy(), len(output.classes))
-
-    yield write
-
-
-MASKS: Format[Masks] = Format(("masks/",), _open)
+MASKS: Picture[Masks] = Picture("masks", _write)

@@ -19,43 +19,56 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from vision_tasks.files import write_text
-from vision_tasks.tasks.base import Format, Output, Predicted, Write
+from vision_tasks.tasks.base import Output, Row, Rows, Table
 from vision_tasks.types import Size
 
 
-@contextmanager
-def _open(output: Output) -> Iterator[Write[Any]]:
+def _write(rows: Rows, output: Output) -> None:
     _write_classes(output.folder, output.classes)
-    shared = shared_stems(output.images)
     numbers = {name: number for number, name in enumerate(output.classes)}
-
-    def write(image: Predicted[Any]) -> None:
-        stem = _stem(image.image)
-        path = output.folder / "labels" / f"{image.image if stem in shared else stem}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(_line(numbers[row["label"]], row, image.size) for row in image.rows), encoding="ascii")
-
-    yield write
+    with _replacing_folder(output.folder / "labels") as folder:
+        for name, row in _named(rows):
+            path = folder / f"{name}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = (_line(numbers[each["label"]], each, row.size) for each in row.predictions)
+            path.write_text("".join(lines), encoding="ascii")
 
 
-YOLO: Format[Any] = Format(("labels/", "data.yaml", "classes.txt"), _open)
+YOLO = Table(("labels/", "data.yaml", "classes.txt"), _write)
 
 
-def shared_stems(images: Sequence[str]) -> set[str]:
-    """Paths without suffix that don't tell which of `images` is meant, as they belong to several or are one's path."""
-    whole, seen, shared = set(images), set(), set()
-    for image in images:
-        stem = _stem(image)
-        if stem in seen or (stem != image and stem in whole):
-            shared.add(stem)
-        seen.add(stem)
-    return shared
+def _named(rows: Rows) -> Iterator[tuple[str, Row]]:
+    """Each image with the name of its labels: its path without suffix, unless that could mean another image, too."""
+    for stem, images in groupby(rows.ordered(_stem), key=lambda row: _stem(row.image)):
+        group = list(images)
+        for row in group:
+            shared = len(group) > 1 or (stem != row.image and stem in rows)
+            yield row.image if shared else stem, row
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when it is complete."""
+    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _stem(image: str) -> str:

@@ -101,6 +101,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        calibrate: Annotated[
+            bool, typer.Option("--calibrate", help="Fit a temperature on val before, and keep it in the checkpoint.")
+        ] = False,
         data_format: DataFormat = None,
     ) -> None:
         """Score a checkpoint, or stored predictions, on a split, in original pixels."""
@@ -109,7 +112,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
                                batch_size=batch_size, device=device, precision=precision,
-                               data_format=data_format)  # fmt: skip
+                               data_format=data_format, calibrate=calibrate)  # fmt: skip
         _print_scores(metrics)
 
     @app.command()
@@ -128,6 +131,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         ] = None,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        engine: Annotated[
+            str, typer.Option(help="torch, compile, onnx, openvino; auto is the fastest that agrees with torch.")
+        ] = "torch",
         restart: Annotated[
             bool, typer.Option("--restart", help="Remove what predict wrote into --out before, and begin anew.")
         ] = False,
@@ -140,7 +146,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision, restart=restart, tile=tile, watch=watch)  # fmt: skip
+                              precision=precision, engine=engine, restart=restart, tile=tile, watch=watch)  # fmt: skip
         if strict and summary.failed:
             raise typer.Exit(1)
 
@@ -224,6 +230,40 @@ def show(
     print(show_model(name, image_size, classes))
 
 
+@app.command()
+def export(
+    weights: Weights,
+    to: Annotated[str, typer.Option(help="onnx, openvino, or torch: our own .safetensors.")],
+    out: Annotated[str, typer.Option(help="File to write: .onnx, .xml or .safetensors.")],
+) -> None:
+    """Write a checkpoint for another engine, and compare the file with the network."""
+    from vision_tasks.commands.export import export as run
+
+    run(weights=weights, to=to, out=out)
+
+
+@app.command()
+def parity(
+    weights: Weights,
+    data: Data,
+    split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "test",
+    to: Annotated[str | None, typer.Option(help="Formats to export to, as onnx,openvino; default: installed.")] = None,
+    exported: Annotated[list[str] | None, typer.Option(help="A file exported before; can be repeated.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto, of the weights.")] = "fp32",
+    data_format: DataFormat = None,
+) -> None:
+    """Exit with 1 unless evaluate, predict on a folder and exported files give the same scores."""
+    _look_first(data)
+    from vision_tasks.commands.parity import parity as run
+
+    found = run(weights=weights, data=data, split=split, to=to, exported=exported or (), batch_size=batch_size,
+                precision=precision, data_format=data_format)  # fmt: skip
+    print(found.table())
+    if found.failed():
+        raise typer.Exit(1)
+
+
 _data = typer.Typer(help="Data sets as they are on disk.", add_completion=False, no_args_is_help=True)
 app.add_typer(_data, name="data")
 
@@ -263,6 +303,47 @@ def check(
 
     if not check_dataset(path, task=task, data_format=data_format, pixels=pixels, out=out).healthy:
         raise typer.Exit(_UNHEALTHY)
+
+
+@_data.command()
+def convert(
+    path: Annotated[str, typer.Argument(help=_DATA_HELP)],
+    to: Annotated[str, typer.Option(help="coco, yolo, voc or masks.")],
+    out: Annotated[str, typer.Option(help="Folder to make.")],
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the images; else they are linked to.")] = False,
+    task: Annotated[
+        str | None, typer.Option(help="classify, detect or segment, where the data is for more than one.")
+    ] = None,
+    data_format: DataFormat = None,
+) -> None:
+    """Write a data set in another format; what that can't hold is said."""
+    _look_first(path)
+    from vision_tasks.commands.convert import convert_dataset
+
+    convert_dataset(path, to, out, task=task, data_format=data_format, copy=copy)
+
+
+@_data.command()
+def preview(
+    path: Annotated[str, typer.Argument(help=_DATA_HELP)],
+    out: Annotated[str, typer.Option(help="PNG to write.")],
+    augment: Annotated[str | None, typer.Option(help=_AUGMENT_HELP)] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side of the square canvas in pixels.")] = None,
+    split: Annotated[str, typer.Option(help="A split of the data, or all.")] = "train",
+    rows: Annotated[int, typer.Option(min=0, max=100, help="Epochs to show below what is not augmented.")] = 4,
+    columns: Annotated[int, typer.Option(min=1, max=100, help="Images to show.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of the luck that chooses and augments.")] = 0,
+    task: Annotated[
+        str | None, typer.Option(help="classify, detect or segment, where the data is for more than one.")
+    ] = None,
+    data_format: DataFormat = None,
+) -> None:
+    """Draw what a training would see: augmented images with their truth."""
+    _look_first(path)
+    from vision_tasks.commands.preview import preview_dataset
+
+    preview_dataset(path, out, task=task, data_format=data_format, augment=augment, image_size=image_size, split=split,
+                    rows=rows, columns=columns, seed=seed)  # fmt: skip
 
 
 # The base of every complaint about options, wherever this version of Typer keeps its copy of Click.
@@ -310,8 +391,11 @@ def _run(command: Callable[..., Any], arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        print("stopped; what was written so far is usable (`train --resume RUN` goes on, "
-              "`predict` when it is called again)", file=sys.stderr)
+        print(
+            "stopped; what was written so far is usable (`train --resume RUN` goes on, "
+            "`predict` when it is called again)",
+            file=sys.stderr,
+        )
         return 1
     return code
 

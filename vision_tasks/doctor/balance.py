@@ -14,7 +14,7 @@ from vision_tasks.doctor.finding import Finding, found
 from vision_tasks.doctor.images import Examination
 
 _UNEVEN = 20  # times
-_USUAL = 0.9  # of the images
+_USUAL = 0.95  # of the images
 _TRAINED_ON = ("train", "trainval")
 _WHOLE = "all"
 
@@ -54,8 +54,8 @@ def balance_findings(tally: Tally, images: Sequence[Examination]) -> list[Findin
     absent = [name for name, count in zip(tally.classes, everywhere, strict=True) if not count]
     once = [f"{name}: {_only_one(tally, images, k)}" for k, name in enumerate(tally.classes) if everywhere[k] == 1]
     return [
-        *found("class-without-examples", "warning", "{n} classes never occur", absent),
-        *found("class-in-one-image", "warning", "{n} classes occur in one image only", once),
+        *found("class-without-examples", "warning", "classes that never occur", absent),
+        *found("class-in-one-image", "warning", "classes in one image only", once),
         *_between_splits(tally),
         *_uneven(tally),
         *_void(tally),
@@ -75,8 +75,8 @@ def _between_splits(tally: Tally) -> list[Finding]:
     there, elsewhere = tally.images[trained].any(axis=0), tally.images[~np.array(trained)].any(axis=0)
     names = np.array(tally.classes, object)
     return [
-        *found("class-not-trained", "error", "{n} classes are scored, but not in train", [*names[elsewhere & ~there]]),
-        *found("class-not-scored", "note", "{n} classes are in train alone", [*names[there & ~elsewhere]]),
+        *found("class-not-trained", "error", "classes that are scored, and not trained", [*names[elsewhere & ~there]]),
+        *found("class-not-scored", "note", "classes that are in train alone", [*names[there & ~elsewhere]]),
     ]
 
 
@@ -87,7 +87,7 @@ def _uneven(tally: Tally) -> list[Finding]:
         return []
     order = np.argsort(-totals, kind="stable")
     shares = [f"{tally.classes[k]}: {totals[k] / totals.sum():.2%}" for k in order]
-    what = f"the most frequent class occurs {present.max() / present.min():.0f} times as often as the rarest"
+    what = f"classes of which the most frequent occurs {present.max() / present.min():.0f} times as often as the rarest"
     return [Finding("uneven-classes", "note", what, tuple(shares))]
 
 
@@ -99,22 +99,23 @@ def _void(tally: Tally) -> list[Finding]:
         f"{split}: {void / max(1.0, void + counts.sum()):.1%}"
         for split, void, counts in zip(tally.splits, tally.void, tally.counts, strict=True)
     ]
-    return [Finding("void", "note", f"{tally.void.sum() / total:.1%} of all pixels are void", tuple(by_split))]
+    return [Finding("void", "note", f"splits with void, {tally.void.sum() / total:.1%} of all pixels", tuple(by_split))]
 
 
 def _without_the_usual(tally: Tally, images: Sequence[Examination]) -> list[Finding]:
     """Images that lack what nearly all have: often somebody forgot to mark it."""
     share = tally.images.sum(axis=0) / tally.examined.sum()
-    findings = []
-    for k in np.flatnonzero((share >= _USUAL) & (share < 1)).tolist():
-        lacking = [each.id for each in images if each.truth is not None and not each.truth.counts[k]]
-        what = f"{{n}} images have no {tally.classes[k]}, which {share[k]:.1%} have: perhaps it was forgotten"
-        findings += found("usual-class-missing", "note", what, lacking)
-    return findings
+    lacking = [
+        f"{each.id}: {tally.classes[k]}"
+        for k in np.flatnonzero((share >= _USUAL) & (share < 1)).tolist()
+        for each in images
+        if each.truth is not None and not each.truth.counts[k]
+    ]
+    return found("usual-class-missing", "note", f"classes missing that {_USUAL:.0%} of all images have", lacking)
 
 
 def _nothing_to_see(tally: Tally, images: Sequence[Examination]) -> list[Finding]:
     empty = [
         each.id for each in images if each.truth is not None and not each.truth.counts.any() and not each.truth.void
     ]
-    return found("nothing-annotated", "note", "{n} images show nothing of any class", empty)
+    return found("nothing-annotated", "note", "images that show nothing of any class", empty)

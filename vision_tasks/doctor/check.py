@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from vision_tasks.doctor.images import examine_images
 from vision_tasks.doctor.labels import label_findings, mistake_findings
 from vision_tasks.doctor.opening import open_any, tasks_for
 from vision_tasks.doctor.pictures import picture_findings
+from vision_tasks.doctor.sequences import sequence_findings
 from vision_tasks.engine.progress import progress, say
-from vision_tasks.errors import UserError, some
+from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
+from vision_tasks.report.data_check import data_check_page
 
 _SHOWN = 3  # places of a finding on the terminal
 
@@ -75,6 +77,7 @@ def _checked(task: str, dataset: Dataset[Any], pixels: bool) -> Checkup:
         *label_findings(dataset, images),
         *balance_findings(counted, images),
         *duplicate_findings(images, samples),
+        *sequence_findings(images, dataset.classes),
     ]
     about = {
         "path": str(dataset.root),
@@ -90,7 +93,7 @@ def _checked(task: str, dataset: Dataset[Any], pixels: bool) -> Checkup:
 
 def _concluded(about: dict[str, Any], findings: Sequence[Finding]) -> Checkup:
     ordered = worst_first(findings)
-    record = about | {"healthy": is_healthy(ordered), "findings": [asdict(finding) for finding in ordered]}
+    record = about | {"healthy": is_healthy(ordered), "findings": [finding.as_record() for finding in ordered]}
     return Checkup(record, tuple(ordered))
 
 
@@ -116,14 +119,13 @@ def _tell(checkup: Checkup) -> None:
         splits = ", ".join(f"{name} {count}" for name, count in about["splits"].items())
         say(f"{about['path']}: {about['format']}, {len(about['classes'])} classes; {splits}")
     for finding in checkup.findings:
-        places = f" ({some(finding.places, _SHOWN)})" if finding.places else ""
-        print(f"{finding.severity:8} {finding.what}{places}")
+        print(f"{finding.severity:8} {finding.as_text(_SHOWN)}")
     if checkup.healthy:
         print("nothing is wrong with it, as far as this can be seen")
 
 
 def _write(checkup: Checkup, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "check.json"
-    write_text(path, json.dumps(checkup.record, indent=1) + "\n")
-    say(f"wrote {path}")
+    write_text(folder / "check.json", json.dumps(checkup.record, indent=1) + "\n")
+    write_text(folder / "check.html", data_check_page(checkup.record))
+    say(f"wrote {folder / 'check.json'}, {folder / 'check.html'}")

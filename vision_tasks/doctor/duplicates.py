@@ -19,6 +19,9 @@ from vision_tasks.doctor.perceptual import HAMMING_LIMIT, near_pairs
 from vision_tasks.types import Sample
 
 Group = list[Examination]
+_Pair = tuple[int, Examination, Examination]  # bits that differ
+
+_LEAST_SIDE = 48  # pixels: digits and icons of one kind look the same, and are not
 
 
 def duplicate_findings(images: Sequence[Examination], samples: Mapping[str, Sample[Any]]) -> list[Finding]:
@@ -29,7 +32,7 @@ def duplicate_findings(images: Sequence[Examination], samples: Mapping[str, Samp
     others = [each for each in readable if each.id not in first]  # one of each file is enough from here on
     pixels = _same_pixels([each for each in others if each.look], samples)
     taken = {each.id for group in pixels for each in group[1:]}
-    near = _near([each for each in others if each.look and each.id not in taken])
+    near = _near([each for each in others if each.id not in taken and _is_large(each)])
     return [*_of_exact("file", files), *_of_exact("pixels", pixels), *near]
 
 
@@ -61,9 +64,9 @@ def _of_exact(what: str, groups: Sequence[Group]) -> list[Finding]:
     differing = [_said(group) for group in groups if len({each.truth.digest for each in group if each.truth}) > 1]
     same = "are the same file" if what == "file" else "have the same pixels"
     return [
-        *found(f"same-{what}-in-two-splits", "error", f"{{n}} groups of images {same} in more than one split", across),
-        *found(f"same-{what}", "warning", f"{{n}} groups of images {same}", within),
-        *found(f"same-{what}-other-truth", "error", f"{{n}} groups of images {same}, and differ in truth", differing),
+        *found(f"same-{what}-in-two-splits", "error", f"images that {same} in more than one split", across),
+        *found(f"same-{what}", "warning", f"images that {same}", within),
+        *found(f"same-{what}-other-truth", "error", f"images that {same}, with other truth", differing),
     ]
 
 
@@ -71,24 +74,28 @@ def _said(group: Group) -> str:
     return " = ".join(each.id for each in group)
 
 
+def _is_large(each: Examination) -> bool:
+    return each.look is not None and each.header is not None and min(each.header.size) >= _LEAST_SIDE
+
+
 def _near(images: Sequence[Examination]) -> list[Finding]:
     looks = [each.look for each in images if each.look]
     if not looks:
         return []
     hashes, thumbs = np.array([look.hash for look in looks], np.uint64), np.stack([look.thumb for look in looks])
-    across, within = [], []
+    across: list[_Pair] = []
+    within: list[_Pair] = []
     for one, other in near_pairs(hashes, thumbs).tolist():
-        pair, apart = (images[one], images[other]), int(hashes[one] ^ hashes[other]).bit_count()
-        (within if pair[0].split == pair[1].split else across).append((apart, pair))
-    what = f"look nearly the same (hashes of 64 bits that differ in {HAMMING_LIMIT} at most)"
-    return [*_of_near("near-duplicate-in-two-splits", "in two splits ", what, across),
-            *_of_near("near-duplicate", "of one split ", what, within)]  # fmt: skip
+        pair = int(hashes[one] ^ hashes[other]).bit_count(), images[one], images[other]
+        (within if pair[1].split == pair[2].split else across).append(pair)
+    what = (
+        f"pairs of images, {{where}}, that look nearly the same (at most {HAMMING_LIMIT} of 64 bits of a hash differ)"
+    )
+    return [
+        *found("near-duplicate-in-two-splits", "warning", what.format(where="in two splits"), _nearest_first(across)),
+        *found("near-duplicate", "note", what.format(where="in one split"), _nearest_first(within)),
+    ]
 
 
-def _of_near(
-    kind: str, where: str, what: str, pairs: Sequence[tuple[int, tuple[Examination, Examination]]]
-) -> list[Finding]:
-    places = [f"{a.id} ~ {b.id}: {apart} bits" for apart, (a, b) in sorted(pairs, key=lambda pair: pair[0])]
-    images = len({each.id for _, pair in pairs for each in pair})
-    severity: Any = "warning" if where.startswith("in two") else "note"
-    return found(kind, severity, f"{images} images {where}{what}, in {{n}} pairs", places)
+def _nearest_first(pairs: Sequence[_Pair]) -> list[str]:
+    return [f"{a.id} ~ {b.id}: {apart} bits" for apart, a, b in sorted(pairs, key=lambda pair: pair[0])]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+from vision_tasks.errors import some
 
 # error: scores or training are wrong; warning: probably; note: worth knowing, nothing has to be done.
 Severity = Literal["error", "warning", "note"]
@@ -17,13 +20,26 @@ class Finding:
 
     kind: str  # stable, for programs: `unreadable`, `same-image-in-two-splits`
     severity: Severity
-    what: str  # a sentence for people
+    what: str  # words for people, to which the number of places belongs
     places: tuple[str, ...] = ()  # files, images, classes; each with what is special about it
+
+    def as_text(self, most: int) -> str:
+        """A line with the first few places."""
+        return f"{self.what}: {len(self.places)} ({some(self.places, most)})" if self.places else self.what
+
+    def as_record(self) -> dict[str, Any]:
+        """What JSON holds of it."""
+        return {**vars(self), "count": len(self.places), "places": [*self.places]}
 
 
 def found(kind: str, severity: Severity, what: str, places: Sequence[str]) -> list[Finding]:
-    """The finding, where there are any places; `{n}` in `what` is their number."""
-    return [Finding(kind, severity, what.replace("{n}", str(len(places))), tuple(places))] if places else []
+    """The finding, where there are any places."""
+    return [Finding(kind, severity, what, tuple(places))] if places else []
+
+
+def below(path: Path, root: Path) -> str:
+    """A path as people call it who know what data set is meant."""
+    return path.relative_to(root).as_posix() if path != root and path.is_relative_to(root) else path.name
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:

@@ -20,7 +20,7 @@ from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import decode
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.doctor.header import Header, read_header
-from vision_tasks.doctor.perceptual import grey_of, halved, hashes_of, thumbnail
+from vision_tasks.doctor.perceptual import grey_of, hashes_of, thumbnail
 from vision_tasks.doctor.truths import Examined, examine, is_stored_as_image
 from vision_tasks.errors import UserError
 from vision_tasks.types import Sample
@@ -37,7 +37,7 @@ class Look:
     grey: bool  # all channels are the same
     deviation: float  # of the grey levels
     alpha: int | None  # where there is an alpha that is the same everywhere
-    thumb: NDArray[np.uint8]  # [32,32], after the job [16,16]
+    thumb: NDArray[np.uint8]  # greys [32,32]
     hash: int = 0
 
 
@@ -112,13 +112,8 @@ def _examine_some(
     looks = [each.look for each in found if each.look is not None]
     if not looks:
         return found
-    thumbs = np.stack([look.thumb for look in looks])
-    hashed = iter(zip(looks, hashes_of(thumbs).tolist(), halved(thumbs), strict=True))
-    return [each if each.look is None else _with_hash(each, *next(hashed)) for each in found]
-
-
-def _with_hash(each: Examination, look: Look, hash: int, thumb: NDArray[np.uint8]) -> Examination:
-    return replace(each, look=replace(look, hash=hash, thumb=thumb))
+    hashes = iter(hashes_of(np.stack([look.thumb for look in looks])).tolist())
+    return [each if each.look is None else replace(each, look=replace(each.look, hash=next(hashes))) for each in found]
 
 
 def _examined(split: str, sample: Sample[Any], classes: tuple[str, ...], pixels: bool, truths: bool) -> Examination:
@@ -182,4 +177,4 @@ def _constant_alpha(data: bytes, header: Header) -> int | None:
         return None
     with Image.open(io.BytesIO(data)) as image:
         low, high = image.getchannel("A").getextrema()
-    return int(low) if low == high else None
+    return int(str(low)) if low == high else None

@@ -8,44 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.coco_file import CocoFile, read_coco
 from vision_tasks.data.readers.mistakes import JoinedUserError
-from vision_tasks.doctor.finding import Finding, Severity, found
+from vision_tasks.doctor.finding import Finding, Severity, below, found
 from vision_tasks.doctor.images import Examination
 from vision_tasks.doctor.truths import COVERING, MOSTLY_VOID, SAME_BOX, TINY_SIDE
 from vision_tasks.errors import UserError
 
 _COCO = "coco"
 _ODDITIES: Mapping[str, tuple[Severity, str]] = {
-    "box-twice": ("warning", f"{{n}} boxes lie on another one of their class, at an IoU above {SAME_BOX}"),
-    "box-of-two-classes": ("warning", f"{{n}} boxes lie on one of another class, at an IoU above {SAME_BOX}"),
-    "tiny-box": ("warning", f"{{n}} boxes have a side of less than {TINY_SIDE:g} pixels"),
-    "box-covers-image": ("warning", f"{{n}} boxes cover {COVERING:.0%} of their image or more"),
-    "mask-empty": ("warning", "{n} masks hold nothing that counts"),
-    "mask-of-one-class": ("note", "{n} masks hold one class only"),
-    "mask-mostly-void": ("warning", f"{{n}} masks are void in over {MOSTLY_VOID:.0%} of their pixels"),
+    "box-twice": ("warning", f"boxes on another one of their class, at an IoU above {SAME_BOX}"),
+    "box-of-two-classes": ("warning", f"boxes on one of another class, at an IoU above {SAME_BOX}"),
+    "tiny-box": ("warning", f"boxes with a side of less than {TINY_SIDE:g} pixels"),
+    "box-covers-image": ("warning", f"boxes that cover {COVERING:.0%} of their image or more"),
+    "mask-empty": ("warning", "masks of nothing that counts"),
+    "mask-of-one-class": ("note", "masks of one class only"),
+    "mask-mostly-void": ("warning", f"masks that are void in over {MOSTLY_VOID:.0%} of their pixels"),
 }
 
 
 def mistake_findings(error: UserError) -> list[Finding]:
     """Why the label files can't be read at all."""
     messages = error.messages if isinstance(error, JoinedUserError) else [str(error)]
-    return found("labels-unreadable", "error", "the labels can't be read: {n} mistakes", messages)
+    return found("labels-unreadable", "error", "mistakes because of which labels can't be read", messages)
 
 
 def label_findings(dataset: Dataset[Any], images: Sequence[Examination]) -> list[Finding]:
     """Everything about labels but the balance of classes."""
-    truths, others = (
-        [f"{flaw.path}: {flaw.what}" for flaw in dataset.flaws if flaw.of_truth == kind] for kind in (True, False)
-    )
+    truths, others = ([flaw for flaw in dataset.flaws if flaw.of_truth == kind] for kind in (True, False))
     unreadable = [each.label_problem for each in images if each.label_problem]
     return [
-        *found("label-unreadable", "error", "the truth of {n} images can't be used", list(dict.fromkeys(unreadable))),
-        *found("label-error", "error", "{n} annotations are wrong, and were dropped or clipped", truths),
-        *found("reader-flaw", "warning", "{n} remarks of the reader", others),
+        *found("label-unreadable", "error", "labels that can't be used", list(dict.fromkeys(unreadable))),
+        *found("label-error", "error", "wrong annotations, which were dropped or clipped", _said(dataset, truths)),
+        *found("reader-flaw", "warning", "remarks of the reader", _said(dataset, others)),
         *_oddities(images),
         *id_findings(dataset),
     ]
+
+
+def _said(dataset: Dataset[Any], flaws: Sequence[Flaw]) -> list[str]:
+    return [f"{below(flaw.path, dataset.root)}: {flaw.what}" for flaw in flaws]
 
 
 def _oddities(images: Sequence[Examination]) -> list[Finding]:
@@ -65,13 +68,11 @@ def id_findings(dataset: Dataset[Any]) -> list[Finding]:
     files = _coco_files(dataset.root)
     images = _repeated(file.images for file in files)
     annotations = _repeated((annotation.at for annotation in file.annotations) for file in files)
-    zero = [f"{file.path}: {file.categories[0].name}" for file in files if 0 in file.categories]
+    zero = [f"{below(file.path, dataset.root)}: {file.categories[0].name}" for file in files if 0 in file.categories]
     return [
-        *found("image-id-repeats", "note", "{n} image ids mean other images in other splits", images),
-        *found(
-            "annotation-id-repeats", "note", "{n} annotation ids mean other annotations in other splits", annotations
-        ),
-        *found("category-id-0", "note", "{n} files number their categories from 0, and many tools from 1", zero),
+        *found("image-id-repeats", "note", "ids that mean other images in other splits", images),
+        *found("annotation-id-repeats", "note", "ids that mean other annotations in other splits", annotations),
+        *found("category-id-0", "note", "files that number their categories from 0, and many tools from 1", zero),
     ]
 
 

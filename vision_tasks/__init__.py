@@ -17,6 +17,8 @@ _PUBLIC = {
     "train": "vision_tasks.api",
     "evaluate": "vision_tasks.api",
     "predict": "vision_tasks.api",
+    "export": "vision_tasks.commands.export",
+    "parity": "vision_tasks.commands.parity",
     "create_model": "vision_tasks.models.registry",
     "load_model": "vision_tasks.models.checkpoint",
     "UserError": "vision_tasks.errors",

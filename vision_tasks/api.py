@@ -17,11 +17,13 @@ from vision_tasks.data.decode import first_band_count
 from vision_tasks.data.flaws import in_short, write_flaws
 from vision_tasks.data.shard_names import is_name_of_shards, is_url
 from vision_tasks.data.shard_order import usual_buffer
-from vision_tasks.device import choose_device, choose_precision
+from vision_tasks.device import choose_device
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
 from vision_tasks.engine.earlier_outputs import refuse_earlier, remove_earlier
+from vision_tasks.engine.engine_choice import fastest
+from vision_tasks.engine.engines import AUTO, placed, with_engine
 from vision_tasks.engine.evaluate import Inference, score, score_stored
 from vision_tasks.engine.progress import downloading, say
 from vision_tasks.engine.readable import require_readable
@@ -176,6 +178,7 @@ def predict(
     batch_size: int = 16,
     device: str = "auto",
     precision: str = "fp32",
+    engine: str = "torch",
     restart: bool = False,
     tile: int | None = None,
     watch: bool = False,
@@ -190,7 +193,8 @@ def predict(
     An earlier call into `out` with the same settings is gone on with, whatever ended it: only new and changed images
     are predicted, and those that failed. Other settings are an error, unless `restart` removes what was written;
     nothing else in `out` is touched. Images with a side of more than `tile` pixels are predicted in overlapping tiles
-    of so many. With `watch` the sources are looked at again and again, until Ctrl-C.
+    of so many. With `watch` the sources are looked at again and again, until Ctrl-C. `engine` computes the network:
+    torch, compile, onnx, openvino, or with auto the fastest here that says what torch says.
     Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
@@ -211,12 +215,15 @@ def predict(
         raise UserError("--watch looks again and again, and standard input can be read once; give a folder")
     if not watch:
         walk.require_images()
+    again = Walk(walk.sources, walk.without)
+    model = fastest(model, card, again, batch_size) if engine == AUTO else with_engine(model, card, engine)
     folder = _output_folder(Path(out))
     if restart:
         remove_earlier(record, folder)
     fingerprint = {
-        "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}", "max-detections": str(max_detections),
-        "tile": str(tile), "format": ",".join(chosen), "precision": model.precision,
+        "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}",
+        "max-detections": str(max_detections), "tile": str(tile), "format": ",".join(chosen),
+        "precision": model.precision, "engine": engine,
     }  # fmt: skip
     settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, watch, fingerprint)
     summary = inference.predict(model, record, walk, card.input, folder, settings)
@@ -354,8 +361,7 @@ def _load(task: Task[Any], weights: PathLike, device: str, precision: str) -> tu
     with downloading() as report:
         model, card = load_model(weights, report)
     require_model_of(task, card.name)
-    chosen = choose_device(device)
-    return Inference.of(model, chosen, choose_precision(precision, chosen)), card
+    return placed(model, device, precision), card
 
 
 def _weights_id(weights: PathLike) -> str:

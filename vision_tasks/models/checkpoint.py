@@ -33,7 +33,7 @@ from vision_tasks.models.base import TaskModel
 from vision_tasks.models.foreign import fitting_names, read_state_dict
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.ultralytics_files import LICENCE, UltralyticsFile, read_ultralytics
-from vision_tasks.models.weights import Weights, resolve
+from vision_tasks.models.weights import EXPORTED, Weights, resolve
 from vision_tasks.types import InputSpec
 
 FORMAT = 2
@@ -72,8 +72,12 @@ def save_model(model: TaskModel[Any], path: Path, spec: InputSpec, extra: Mappin
         info.class_ids,
         dict(extra or {}),
     )
-    header = {KEY: json.dumps({"format": FORMAT, **asdict(card)})}
-    write_tensors(path, model.state_dict(), header)
+    write_tensors(path, model.state_dict(), {KEY: header_of(card)})
+
+
+def header_of(card: ModelCard) -> str:
+    """A card as files carry it."""
+    return json.dumps({"format": FORMAT, **asdict(card)})
 
 
 def load_model(weights: Path | str, progress: Progress | None = None) -> tuple[TaskModel[Any], ModelCard]:
@@ -94,6 +98,10 @@ def load_weights(source: Weights) -> tuple[TaskModel[Any], ModelCard]:
     assert source.file is not None  # only a model's name leads to weights without a file
     if source.card is not None:
         return _load_published(source.file, source.card)
+    if source.file.suffix.lower() in EXPORTED:
+        from vision_tasks.models.exported import load_exported  # which reads headers by this module
+
+        return load_exported(source.file)
     header = own_header(source.file)
     if header is None:
         read_state_dict(source.file)  # damage is the better reason
@@ -101,7 +109,7 @@ def load_weights(source: Weights) -> tuple[TaskModel[Any], ModelCard]:
             f"{source.file} was not written by vision-tasks: it doesn't say which model it holds; "
             f"train with --weights {source.file} --model NAME, which starts from it"
         )
-    return _load_own(source.file, _parse(source.file, header))
+    return _load_own(source.file, parse_header(source.file, header))
 
 
 def _load_own(file: Path, card: ModelCard) -> tuple[TaskModel[Any], ModelCard]:
@@ -159,11 +167,13 @@ def model_of(weights: Path | str) -> str:
         return ""
     file = resolve(weights).file
     header = own_header(file) if file is not None else None
-    return _parse(file, header).name if file is not None and header is not None else ""
+    return parse_header(file, header).name if file is not None and header is not None else ""
 
 
 def own_header(file: Path) -> str | None:
     """What a file of ours, or of ultralytics, says of its model; None for those of others."""
+    if file.suffix.lower() in EXPORTED:
+        raise UserError(f"{file} is an exported file, which can't be trained; give the checkpoint it was made from")
     if file.suffix.lower() != ".safetensors":
         return _header_of(read_ultralytics(file))
     try:
@@ -179,10 +189,11 @@ def _header_of(theirs: UltralyticsFile | None) -> str | None:
         return None
     spec, ids = InputSpec(theirs.canvas, "letterbox"), known_class_ids(theirs.classes)
     card = ModelCard(theirs.name, theirs.classes, spec, True, LICENCE, LICENCE, ids)
-    return json.dumps({"format": FORMAT, **asdict(card)})
+    return header_of(card)
 
 
-def _parse(file: Path, header: str) -> ModelCard:
+def parse_header(file: Path, header: str) -> ModelCard:
+    """What `header_of` wrote. Raises UserError for damage, and for files of later releases."""
     try:
         fields = json.loads(header)
         if fields["format"] > FORMAT:

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from vision_tasks.errors import UserError
-from vision_tasks.models.base import ModelInfo, TaskModel
+from vision_tasks.models.base import ModelInfo
+from vision_tasks.models.decoding import ClassLogits
+from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.losses import Criterion
 from vision_tasks.models.modes import mode
 from vision_tasks.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
@@ -26,7 +28,7 @@ AUXILIARY_WEIGHT = 0.3  # Szegedy et al., Going deeper with convolutions, 2015
 TOO_SMALL = ("too small", "greater than actual input size")  # what torch says of a canvas that a layer can't take
 
 
-class Classifier(TaskModel[Labels]):
+class Classifier(Exportable[Labels]):
     """A network that gives logits [B,K], learning from hard, several-hot or soft labels.
 
     Losses: those of `learn_by`, else `cross_entropy`, or `binary_cross_entropy` where `info.exclusive` is False; for
@@ -77,12 +79,13 @@ class Classifier(TaskModel[Labels]):
                 losses[name + suffix] = weight * loss
         return losses
 
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Labels:
-        """Class probabilities of images [B,C,H,W]."""
-        with mode(self.modules(), training=False):
-            logits: Tensor = self._run(images).float()
-        return Labels(logits.softmax(dim=1) if self.info.exclusive else logits.sigmoid())
+    def outputs(self, images: Tensor) -> tuple[Tensor]:
+        """Logits [B,K]."""
+        return (self._run(images).float(),)
+
+    @property
+    def decoder(self) -> ClassLogits:
+        return ClassLogits(self.info.exclusive)
 
     @property
     def backbone(self) -> nn.Module:

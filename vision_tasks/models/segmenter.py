@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vision_tasks.errors import UserError
-from vision_tasks.models.base import ModelInfo, TaskModel
+from vision_tasks.models.base import ModelInfo
+from vision_tasks.models.decoding import MaskLogits
+from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.mask_losses import MaskCriterion
-from vision_tasks.models.modes import mode
 from vision_tasks.models.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from vision_tasks.models.widen import statistics
 from vision_tasks.types import IGNORE, Masks
@@ -23,7 +24,7 @@ AUXILIARY_WEIGHT = 0.5  # of torchvision's references/segmentation
 MOST_CLASSES = IGNORE - 1  # as files of masks have: a byte each, of which 254 and 255 are no class
 
 
-class Segmenter(TaskModel[Masks]):
+class Segmenter(Exportable[Masks]):
     """A network that gives logits [B,K,H,W], for canvases of any size.
 
     Losses: those of `learn_by`, else `own_losses`; of an auxiliary output also its own, named `..._aux`, weighted 0.5.
@@ -63,12 +64,13 @@ class Segmenter(TaskModel[Masks]):
                 losses[name + suffix] = weight * loss
         return losses
 
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Masks:
-        """The likeliest class of every pixel, and the probabilities of all, float32 [B,K,H,W]."""
-        with mode(self.modules(), training=False):
-            probability = self._logits(images, auxiliary=False)[""].softmax(dim=1)
-        return Masks(probability.argmax(dim=1).to(torch.uint8), len(self.info.classes), probability)
+    def outputs(self, images: Tensor) -> tuple[Tensor]:
+        """Logits [B,K,H,W]."""
+        return (self._logits(images, auxiliary=False)[""],)
+
+    @property
+    def decoder(self) -> MaskLogits:
+        return MaskLogits()
 
     def learn_by(self, losses: Sequence[str], label_smoothing: float = 0.0, class_weight: Tensor | None = None) -> None:
         self.criterion = MaskCriterion.chosen(losses or self.own_losses, label_smoothing)

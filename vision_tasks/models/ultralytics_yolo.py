@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import sys
@@ -19,8 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vision_tasks.models.base import ModelInfo, TaskModel
-from vision_tasks.models.boxes import predicted, training_truth
+from vision_tasks.models.base import ModelInfo
+from vision_tasks.models.boxes import training_truth
+from vision_tasks.models.decoding import BoxCandidates, RankedBoxes
+from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.modes import mode
 from vision_tasks.types import Boxes
 
@@ -32,7 +33,7 @@ MAX_DETECTIONS = 300
 _SCORES = re.compile(r"net\.model\.\d+\.(one2one_)?cv3\.\d+")
 
 
-class UltralyticsYolo(TaskModel[Boxes]):
+class UltralyticsYolo(Exportable[Boxes]):
     """YOLOv3 to YOLO26, as ultralytics builds them: all without anchors.
 
     Losses: `box` (CIoU), `cls` (binary cross-entropy) and `dfl`, the distribution focal loss, or `l1` in YOLO26, which
@@ -51,8 +52,6 @@ class UltralyticsYolo(TaskModel[Boxes]):
         self.info = info
         self.done = 0.0
         self._criterion: Any = None
-        # Anchors are kept by canvas shape, whatever the type they were made in: remade, they are never bfloat16.
-        self._head.dynamic = True
         # Releases of ultralytics differ in which of two heads answers; ours is the one that needs no NMS.
         self._head.end2end = hasattr(self._head, "one2one_cv2")
 
@@ -66,26 +65,18 @@ class UltralyticsYolo(TaskModel[Boxes]):
         names = ("box", "cls", "dfl" if self._head.reg_max > 1 else "l1")
         return dict(zip(names, total / len(images), strict=True))
 
-    @torch.no_grad()
-    def predict(self, images: Tensor) -> Boxes:
-        """At most 300 boxes an image, best first; without suppression where a head is end to end."""
-        import_module("torchvision")  # its suppression is taken where it is loaded; the other orders ties otherwise
-        non_max_suppression = import_module("ultralytics.utils.nms").non_max_suppression
-        with mode(self.modules(), training=False):
-            raw = self._raw(images)
+    def outputs(self, images: Tensor) -> tuple[Tensor]:
+        """Boxes and scores of all places [B,4+K,N]; of two heads, those of the one that answers."""
+        raw = self._raw(images)
         with torch.autocast(images.device.type, enabled=False):
-            found = non_max_suppression(
-                self._decode(raw),
-                SCORE_THRESHOLD,
-                NMS_THRESHOLD,
-                multi_label=True,
-                max_det=MAX_DETECTIONS,
-                nc=len(self.info.classes),
-                max_time_img=math.inf,  # it would leave the later images of a slow batch without boxes
-                end2end=self._head.end2end,
-            )
-        height, width = images.shape[-2:]
-        return predicted([(rows[:, :4], rows[:, 5], rows[:, 4]) for rows in found], (height, width))
+            return (self._all_boxes(raw),)
+
+    @property
+    def decoder(self) -> BoxCandidates | RankedBoxes:
+        """At most 300 boxes an image, best first; without suppression where a head is end to end."""
+        if self._head.end2end:
+            return RankedBoxes(SCORE_THRESHOLD, MAX_DETECTIONS)
+        return BoxCandidates(SCORE_THRESHOLD, NMS_THRESHOLD, MAX_DETECTIONS)
 
     def anneal(self, done: float) -> None:
         """With two heads the weight shifts from the one-to-many to the one-to-one head."""
@@ -113,11 +104,13 @@ class UltralyticsYolo(TaskModel[Boxes]):
             raw: dict[str, Any] = _float32(self.net(images))
         return raw
 
-    def _decode(self, raw: dict[str, Any]) -> Tensor:
-        """Boxes and scores [B,4+K,anchors], or [B,300,6] where the head is end to end."""
+    def _all_boxes(self, raw: dict[str, Any]) -> Tensor:
+        """What the head itself would decode to; but it keeps anchors in the module, where tracing may leave none."""
         head = self._head
-        decoded: Tensor = head._inference(raw.get("one2one" if head.end2end else "one2many", raw))
-        return head.postprocess(decoded.permute(0, 2, 1)) if head.end2end else decoded
+        answer = raw.get("one2one" if head.end2end else "one2many", raw)
+        anchors, strides = import_module("ultralytics.utils.tal").make_anchors(answer["feats"], head.stride, 0.5)
+        boxes = head.decode_bboxes(head.dfl(answer["boxes"]), anchors.T[None]) * strides.T
+        return torch.cat((boxes, answer["scores"].sigmoid()), dim=1)
 
     def _loss(self, device: torch.device) -> Any:
         if self._criterion is None or self._criterion[0] != device:

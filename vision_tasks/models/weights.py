@@ -12,7 +12,8 @@ from vision_tasks.download import Checks, Progress, cache_folder, fetch
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.models.registry import TIMM
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl")
+EXPORTED = (".onnx", ".xml")  # for other engines than torch
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl", *EXPORTED)
 RUN_FILES = ("best.safetensors", "last.safetensors")
 MEBIBYTE = 1 << 20
 

@@ -1,0 +1,144 @@
+"""Engines that are chosen by name or by measurement, and what they must keep."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import vision_tasks as vt
+from tests import factories
+from vision_tasks.engine import engine_choice, engines
+from vision_tasks.engine.engine_choice import Measured, chosen_engine, fastest
+from vision_tasks.engine.engines import placed, with_engine
+from vision_tasks.engine.evaluate import Inference
+from vision_tasks.engine.sources import Walk
+from vision_tasks.errors import UserError
+from vision_tasks.models.checkpoint import ModelCard, load_model, save_model
+from vision_tasks.models.registry import create_model
+from vision_tasks.types import InputSpec, Labels
+
+IMAGES = [torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(number)) for number in range(2)]
+
+
+@pytest.fixture
+def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Inference[Any], ModelCard]:
+    monkeypatch.setenv("VISION_TASKS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engine_choice, "_SECONDS", 0.02)
+    monkeypatch.setattr(engine_choice, "_CANDIDATES", ("torch", "folded"))
+    torch.manual_seed(0)
+    save_model(create_model("cifar_resnet20", ("a", "b", "c")), tmp_path / "w.safetensors", InputSpec((32, 32), "crop"))
+    model, card = load_model(tmp_path / "w.safetensors")
+    return placed(model, "cpu", "fp32"), card
+
+
+def test_folded_predicts_the_same(ready: tuple[Inference[Any], ModelCard]) -> None:
+    inference, card = ready
+    torch.testing.assert_close(with_engine(inference, card, "folded")(IMAGES[0]).weight, inference(IMAGES[0]).weight)
+
+
+def test_a_choice_is_measured_once(ready: tuple[Inference[Any], ModelCard], capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = chosen_engine(*ready, IMAGES)
+    first = capsys.readouterr().err
+    assert "100.00 % as torch" in first
+    assert first.count("chosen") == 1
+    again = chosen_engine(*ready, IMAGES)
+    assert "as measured before" in capsys.readouterr().err
+    assert torch.equal(again(IMAGES[0]).weight, chosen(IMAGES[0]).weight)
+
+
+def test_another_model_is_measured_anew(ready: tuple[Inference[Any], ModelCard]) -> None:
+    inference, card = ready
+    before = engines.fingerprint(inference.model, card)
+    assert before == engines.fingerprint(inference.model, card)
+    assert before != engines.fingerprint(inference.model, replace(card, input=InputSpec((64, 64), "crop")))
+    with torch.no_grad():
+        next(inference.model.parameters())[0] += 1
+    assert before != engines.fingerprint(inference.model, card)
+
+
+def test_a_faster_engine_that_says_something_else_is_not_taken(
+    ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Wrong(Inference[Any]):
+        def __call__(self, images: torch.Tensor) -> Any:
+            return Labels(-super().__call__(images).weight)
+
+    inference, card = ready
+    monkeypatch.setitem(engines.ENGINES, "folded", lambda one, _: Wrong(one.model, one.device, one.precision))  # type: ignore[arg-type]
+    monkeypatch.setattr(engine_choice, "_rate", lambda one, _: 99.0 if isinstance(one, Wrong) else 1.0)
+    assert chosen_engine(inference, card, IMAGES) is inference
+    assert "too different" in capsys.readouterr().err
+
+
+def test_few_images_are_not_measured(
+    ready: tuple[Inference[Any], ModelCard], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inference, card = ready
+    factories.write_folder_per_class(tmp_path / "data", per_class=1)
+    assert fastest(inference, card, Walk([tmp_path / "data"]), 4) is inference
+    assert "engine: torch; to measure others takes longer than 6 images do" in capsys.readouterr().err
+
+
+def test_many_images_are_measured_on_their_canvases(
+    ready: tuple[Inference[Any], ModelCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inference, card = ready
+    factories.write_folder_per_class(tmp_path / "data", per_class=2)
+    (tmp_path / "data" / "train" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff none")
+    monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
+    seen = []
+    monkeypatch.setattr(engine_choice, "chosen_engine", lambda one, _, canvases: seen.extend(canvases) or one)
+    assert fastest(inference, card, Walk([tmp_path / "data"]), 4) is inference
+    assert {tuple(images.shape[1:]) for images in seen} == {(3, 32, 32)}
+    assert 4 <= sum(map(len, seen)) <= 5
+
+
+def test_a_spoilt_memory_is_measured_again(ready: tuple[Inference[Any], ModelCard], tmp_path: Path) -> None:
+    chosen_engine(*ready, IMAGES)
+    (memory,) = (tmp_path / "cache" / "engines").glob("*.json")
+    memory.write_text("{")
+    chosen_engine(*ready, IMAGES)
+    assert json.loads(memory.read_text())["engine"] in ("torch", "folded")
+
+
+def test_a_table_tells_what_was_chosen() -> None:
+    assert (
+        Measured("onnx", 12.34, 0.5, False).line("torch")
+        == "  onnx          12.3 images/s   50.00 % as torch  too different"
+    )
+
+
+def test_wrong_engines_are_told(ready: tuple[Inference[Any], ModelCard], tmp_path: Path) -> None:
+    inference, card = ready
+    with pytest.raises(UserError, match="did you mean onnx"):
+        with_engine(inference, card, "onx")
+    with pytest.raises(UserError, match="runs in fp32"):
+        with_engine(replace(inference, precision="bf16"), card, "onnx")
+    other = create_model("ssdlite320_mobilenet_v3_large", ("a",))
+    with pytest.raises(UserError, match="chooses regions inside"):
+        with_engine(Inference(other, torch.device("cpu"), "fp32"), card, "openvino")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_engines_predict_what_torch_does(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+    monkeypatch.setenv("VISION_TASKS_CACHE", str(tmp_path / "cache"))
+    factories.write_folder_per_class(tmp_path / "data")
+    torch.manual_seed(0)
+    save_model(create_model("mnist_cnn", ("a", "b")), tmp_path / "w.safetensors", InputSpec((28, 28), "stretch"))
+    rows = []
+    for name in ("torch", engine):
+        out = tmp_path / name
+        vt.predict("classify", weights=tmp_path / "w.safetensors", source=tmp_path / "data", out=out, formats="jsonl",
+                   engine=name)  # fmt: skip
+        rows.append([json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()])
+    for one, two in zip(*rows, strict=True):
+        assert [each["label"] for each in one["predictions"]] == [each["label"] for each in two["predictions"]]
+        assert [each["score"] for each in one["predictions"]] == pytest.approx(
+            [each["score"] for each in two["predictions"]], abs=1e-4
+        )

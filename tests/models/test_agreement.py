@@ -1,0 +1,41 @@
+"""Shares of agreement, counted by hand."""
+
+import pytest
+import torch
+
+from vision_tasks.models.agreement import agreement
+from vision_tasks.types import Boxes, Labels, Masks
+
+
+def boxes(*rows: tuple[float, float, float, float, int, float]) -> Boxes:
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+    return Boxes.single(table[:, :4], table[:, 4].long(), score=table[:, 5])
+
+
+def test_labels_agree_by_their_first_class() -> None:
+    one = Labels(torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.5, 0.4], [0.2, 0.8]]))
+    other = Labels(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.4, 0.5], [0.0, 1.0]]))
+    assert agreement(one, other) == (0.75, 0.99)
+    assert not agreement(one, other).enough
+    assert agreement(one, one).enough
+
+
+def test_masks_agree_by_pixels() -> None:
+    one = torch.zeros(1, 10, 20, dtype=torch.uint8)
+    other = one.clone()
+    other[0, 0, 0] = 1
+    assert agreement(Masks(one, 2), Masks(other, 2)) == (pytest.approx(0.995), 0.995)
+
+
+def test_boxes_agree_by_twins_of_their_class() -> None:
+    first = (0.0, 0.0, 10.0, 10.0, 0, 0.9)
+    moved = (0.0, 0.0, 10.0, 9.5, 0, 0.8)  # IoU 0.95
+    far = (0.0, 0.0, 10.0, 8.0, 0, 0.8)  # 0.8
+    renamed = (0.0, 0.0, 10.0, 10.0, 1, 0.9)
+    faint = (50.0, 50.0, 60.0, 60.0, 0, 0.2)
+    assert agreement(boxes(first), boxes(moved, faint)).share == 1
+    assert agreement(boxes(first), boxes(far)).share == 0
+    assert agreement(boxes(first), boxes(renamed)).share == 0
+    assert agreement(boxes(first), boxes(moved, renamed)).share == pytest.approx(2 / 3)  # one has no twin
+    assert agreement(boxes(faint), boxes()).share == 1
+    assert agreement(boxes(first), boxes()).share == 0

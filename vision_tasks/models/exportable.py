@@ -1,0 +1,37 @@
+"""Networks in two parts: tensors, which any engine may compute, and what they mean, which is read here alone.
+
+`torchvision_detectors` are not among them: they choose regions in the middle of the network.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from vision_tasks.models.base import TaskModel
+from vision_tasks.models.decoding import Decoder
+from vision_tasks.models.modes import mode
+from vision_tasks.types import T
+
+
+class Exportable(TaskModel[T]):
+    """A model whose `predict` is `decoder` after `outputs`."""
+
+    @abstractmethod
+    def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What `decoder` reads, float32, for images [B,C,H,W] in [0, 1]; B leads everywhere. In evaluation mode."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> Decoder[T]:
+        """What the outputs mean."""
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> T:
+        """Predictions in canvas pixels."""
+        with mode(self.modules(), training=False):
+            outputs = self.outputs(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.decoder(outputs, (images.shape[-2], images.shape[-1]))

@@ -34,6 +34,7 @@ def candidates(images: int = 2, places: int = 900, classes: int = len(CLASSES)) 
 
 def test_suppression_is_that_of_ultralytics() -> None:
     create_model("yolov8n", CLASSES)  # its import is tamed there
+    import torchvision  # noqa: F401 - without it, theirs orders ties otherwise
     from ultralytics.utils.nms import non_max_suppression
 
     found = candidates()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -62,7 +63,7 @@ class Parity:
     def _agrees(self, row: Row) -> bool:
         first = self.rows[0].scores
         return all(
-            value <= row.allowed or (row.scores[name] != row.scores[name] and first[name] != first[name])
+            value <= row.allowed or (math.isnan(row.scores[name]) and math.isnan(first[name]))
             for name, value in self.differences(row).items()
         )
 
@@ -107,7 +108,8 @@ def parity(
 
 
 def _row(way: str, headline: Sequence[str], metrics: Mapping[str, Any], allowed: float = SAME) -> Row:
-    return Row(way, {name: float(metrics[name]) for name in headline if metrics[name] is not None}, allowed)
+    values = {name: metrics.get(name) for name in headline}
+    return Row(way, {name: math.nan if value is None else float(value) for name, value in values.items()}, allowed)
 
 
 def _formats(to: str | Sequence[str] | None) -> list[str]:

@@ -28,15 +28,19 @@ def write_onnx(path: Path, network: nn.Module, images: Tensor, header: tuple[str
     """
     for package in ("onnx", "onnxscript"):
         required(package, EXTRA)
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            network,
-            (images,),
-            dynamo=True,
-            verbose=False,
-            input_names=[_INPUT],
-            dynamic_shapes={_INPUT: {0: torch.export.Dim("batch", min=1)}},
-        )
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                network,
+                (images,),
+                dynamo=True,
+                verbose=False,
+                input_names=[_INPUT],
+                dynamic_shapes={_INPUT: {0: torch.export.Dim("batch", min=1)}},
+            )
+    except torch.onnx.OnnxExporterError as problem:
+        reason = str(problem.__cause__ or problem).strip().splitlines()[0]
+        raise UserError(f"{path.name}: torch can't write this network as ONNX ({reason}); use --to torch") from problem
     assert program is not None
     key, text = header
     program.model.metadata_props[key] = text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,20 +24,20 @@ def write_openvino(path: Path, network: nn.Module, images: Tensor, header: tuple
 
     OpenVINO reads torch's programs itself, too, but took ten times as long for them.
     """
-    openvino = _required()
+    openvino = required("openvino", EXTRA)
+    key, text = header
     with TemporaryDirectory() as folder:
         between = Path(folder) / "model.onnx"
         write_onnx(between, network, images, header)
-        model = openvino.convert_model(between)
-    key, text = header
-    # A text as it stands would come back changed: what looks like a number, or a list, is read as one.
-    model.set_rt_info(json.dumps(text), [key])
-    openvino.save_model(model, path, compress_to_fp16=False)
+        model = openvino.Core().read_model(between)  # its `convert_model` does the same, and reports to its makers
+        # A text as it stands would come back changed: what looks like a number, or a list, is read as one.
+        model.set_rt_info(json.dumps(text), [key])
+        openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def open_openvino(path: Path, key: str, threads: int, precision: Precision = "fp32") -> Opened:
     """What the file carries under `key`, and the network. Raises UserError for files that are not OpenVINO's."""
-    openvino = _required()
+    openvino = required("openvino", EXTRA)
     if not path.with_suffix(".bin").is_file():
         raise UserError(f"{path.with_suffix('.bin')} is missing: {path.name} has its numbers there")
     core = openvino.Core()
@@ -64,9 +63,3 @@ def _compiled(core: Any, model: Any, threads: int, precision: Precision) -> Run:
         return tuple(torch.from_numpy(found[place]) for place in range(len(compiled.outputs)))
 
     return run
-
-
-def _required() -> Any:
-    # It would report its use, and ask the network whether it may.
-    os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
-    return required("openvino", EXTRA)

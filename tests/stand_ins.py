@@ -10,7 +10,7 @@ from torch import Tensor
 from vision_tasks.data.decode_choice import DecodeChoice
 from vision_tasks.data.device_path import DevicePath
 from vision_tasks.types import RaggedImages, Size
-from vision_tasks.warp import BORDER, warp_reference
+from vision_tasks.warp import BORDER, warp_into, warp_reference
 
 CPU = torch.device("cpu")
 
@@ -37,9 +37,27 @@ def slow_warp(
     return out
 
 
+def quick_warp(
+    images: RaggedImages, canvas: Tensor, matrix: Tensor, size: Size, count: int, *, colour: Tensor | None = None,
+    region: Tensor | None = None, mirror: Tensor | None = None, reduction: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The same by the CPU's filter, in a hundredth of the time."""
+    assert reduction is not None
+    out = np.full((count, *size, 3), BORDER, np.uint8)
+    for patch, row in enumerate(canvas.tolist()):
+        height, width = images.size[patch].tolist()
+        start = int(images.offset[patch])
+        source = images.data[start : start + 3 * height * width].numpy().reshape(height, width, 3)
+        frame = None if mirror is None or not mirror[patch].any() else tuple(mirror[patch].tolist())
+        part = None if region is None else tuple(region[patch].tolist())
+        tint = None if colour is None else colour[patch].numpy()
+        warp_into(out[row], source, matrix[patch].numpy(), part, tint, int(reduction[patch]), frame)
+    return torch.from_numpy(out).permute(0, 3, 1, 2) / 255
+
+
 def path(**options: object) -> DevicePath:
     """The way to a device that is the CPU."""
-    return DevicePath(CPU, options.pop("warp", slow_warp), options.pop("choice", DecodeChoice("cpu")), **options)
+    return DevicePath(CPU, options.pop("warp", quick_warp), options.pop("choice", DecodeChoice("cpu")), **options)
 
 
 def decode_or_raise(files: list[Tensor]) -> list[Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vision_tasks.data import device_painter
 from vision_tasks.data.decode import Decoded, _read_bytes, decode, read_image
-from vision_tasks.data.decode_choice import DecodeChoice, Decoder, Place
+from vision_tasks.data.decode_choice import DecodeChoice, Place, require_decoder
 from vision_tasks.data.device_cache import DeviceCache
 from vision_tasks.data.device_painter import Warp
 from vision_tasks.data.notes import Noted, Notes
@@ -28,6 +28,7 @@ from vision_tasks.data.originals import Key, Original, mean_greys
 from vision_tasks.data.painter import Painted, Painter, Read
 from vision_tasks.data.side_stream import Lane, Mark, free_memory, lane_for
 from vision_tasks.data.upload import Uploads
+from vision_tasks.errors import UserError
 from vision_tasks.types import Bands, Edit, Overlay, Plan, Size, T
 
 _CACHE_SHARE = 0.5  # of the device's memory that is free before the first step
@@ -56,9 +57,16 @@ class DevicePath:
 
     @classmethod
     def to(
-        cls, device: torch.device, decoder: Decoder = "cpu", cache: bool = False, cache_budget: int | None = None
+        cls, device: torch.device, decode: str = "cpu", cache: bool = False, cache_budget: int | None = None
     ) -> DevicePath | None:
-        """The way to a CUDA device, or None to any other; `decoder` and `cache` as the user asks for them."""
+        """The way to a CUDA device, or None to any other.
+
+        `decode` is auto, cpu or cuda; with `cache`, originals stay on the device up to `cache_budget` bytes, or half of
+        what is free now. Raises UserError where that is asked for and can't be had.
+        """
+        decoder = require_decoder(decode, device)
+        if cache and device.type != "cuda":
+            raise UserError("--cache device needs a CUDA device, and this runs on the CPU; use --cache auto")
         if device.type != "cuda":
             return None
         choice, remarks = DecodeChoice(decoder), []
@@ -69,8 +77,7 @@ class DevicePath:
             batch_decode = batch_decoder(device)
             if problem := problem_of(batch_decode):
                 choice.settle("cpu", f"decoding JPEG on the CPU: nvJPEG does not work here ({problem})")
-        budget = round(_CACHE_SHARE * free_memory(device))
-        held = DeviceCache(min(budget, cache_budget or budget)) if cache and warp is not None else None
+        held = _make_cache(device, cache_budget) if cache and warp is not None else None
         return cls(device, warp, choice, batch_decode, held, remarks)
 
     @cached_property
@@ -200,6 +207,11 @@ def _find_warp() -> Warp | None:
     except ImportError:
         return None
     return warp_batch
+
+
+def _make_cache(device: torch.device, budget: int | None) -> DeviceCache:
+    free = free_memory(device)
+    return DeviceCache(round(_CACHE_SHARE * free) if budget is None else min(budget, free))
 
 
 def _is_edited(canvas: Sequence[object]) -> bool:

@@ -26,6 +26,7 @@ from vision_tasks.data.decode import read_image
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.shard_order import buffered_order, extents_of
+from vision_tasks.data.side_stream import clock_for
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import (
     Precision,
@@ -212,15 +213,17 @@ class Training(Generic[T]):
         )
         with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
             bar.advance(self.position.images)
-            asked = time.perf_counter()
+            clock, asked = clock_for(self.fabric.device), time.perf_counter()
+            clock.asked()
             for part, batch in zip(parts[self.position.step :], loader, strict=True):
-                arrived = time.perf_counter()
+                clock.arrived()
                 self._learn(part, batch, bar)
-                self.position.waited += arrived - asked
+                self.position.waited += clock.taken()
                 self.position.seconds += time.perf_counter() - asked
                 self.position.step += 1
                 self._save_now_and_then(part, last=self.position.step == len(parts))
                 asked = time.perf_counter()
+                clock.asked()
 
     def _hold(self, epoch: int) -> None:
         """Hold still what this epoch does not train; where that changes, Fabric must wrap the model anew."""

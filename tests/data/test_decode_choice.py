@@ -1,0 +1,90 @@
+"""Who decodes: as asked for, or as measured."""
+
+import pytest
+import torch
+
+from tests.data.test_device_painter import CANVAS, label_truth, samples
+from tests.data.test_nvjpeg import files as files
+from tests.stand_ins import decode_or_raise, path
+from vision_tasks.augment.plan import fitted
+from vision_tasks.data.decode import decode
+from vision_tasks.data.decode_choice import DecodeChoice, require_decoder
+from vision_tasks.data.device_path import DevicePath
+from vision_tasks.data.loader import Loader
+from vision_tasks.errors import UserError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_what_is_asked_for_is_taken():
+    for place in ("cpu", "cuda"):
+        choice = DecodeChoice(place)
+        assert [choice.of_next_batch() for _ in range(3)] == [place] * 3
+        choice.measured("cpu", 10, 1.0)
+        assert choice.remark() == ""
+
+
+@pytest.mark.parametrize(("cpu", "cuda", "chosen"), [(0.01, 0.02, "cpu"), (0.02, 0.01, "cuda")])
+def test_auto_measures_both_and_takes_the_faster(cpu, cuda, chosen):
+    choice = DecodeChoice("auto")
+    seconds = {"cpu": cpu, "cuda": cuda}
+    places = [choice.of_next_batch() for _ in range(6)]
+    assert places == ["cpu", "cuda"] * 3
+    for index, place in enumerate(places):
+        # The first of each also loads libraries, and would say the opposite.
+        choice.measured(place, 10, 10 * (seconds[place] if index > 1 else 1 / seconds[place]))
+        assert (choice.chosen is None) == (index < 5)
+    assert choice.chosen == chosen
+    assert choice.of_next_batch() == chosen
+    (remark,) = choice.remark().splitlines()
+    assert "100 images/s" in remark
+    assert "50 on the" in remark
+    assert choice.remark() == ""
+
+
+def test_batches_of_nothing_to_decode_say_nothing():
+    choice = DecodeChoice("auto")
+    for _ in range(9):
+        choice.measured("cpu", 0, 0.0)
+        choice.measured("cuda", 0, 0.0)
+    assert choice.chosen is None
+
+
+def test_words_that_are_wrong_and_devices_that_are_not_there():
+    assert [require_decoder(name, CUDA) for name in ("auto", "cpu", "cuda")] == ["auto", "cpu", "cuda"]
+    assert [require_decoder(name, CPU) for name in ("auto", "cpu")] == ["auto", "cpu"]
+    with pytest.raises(UserError, match="--decode cuda needs a CUDA device"):
+        require_decoder("cuda", CPU)
+    with pytest.raises(UserError, match="unknown decoder 'gpu'"):
+        require_decoder("gpu", CPU)
+    with pytest.raises(UserError, match="--decode cuda needs a CUDA device"):
+        DevicePath.to(CPU, "cuda")
+    with pytest.raises(UserError, match="--cache device needs a CUDA device"):
+        DevicePath.to(CPU, cache=True)
+    assert DevicePath.to(CPU, "auto") is None
+
+
+def test_a_training_comes_to_a_decision_in_its_first_batches(files):
+    loaded = samples(files, label_truth)
+    planned = [fitted([i % 4, (i + 1) % 4], CANVAS, "letterbox") for i in range(12)]
+    way = path(choice=DecodeChoice("auto"), batch_decode=decode_or_raise)
+    assert len(list(Loader(loaded, planned, CANVAS, CANVAS, device_path=way))) == 12
+    assert way.choice.chosen in ("cpu", "cuda")
+    (remark,) = way.remarks()
+    assert remark.startswith("decoding JPEG on the C")
+    assert way.remarks() == []
+
+
+def test_what_another_cache_reads_is_not_measured_and_not_left_to_the_device(files):
+    loaded, read = samples(files, label_truth), []
+
+    def cache(path, detail, bands):
+        read.append(path)
+        return decode(path.read_bytes(), detail, bands)
+
+    def nobody(files):
+        raise AssertionError
+
+    way = path(choice=DecodeChoice("cuda"), batch_decode=nobody)
+    list(Loader(loaded, [fitted(range(4), CANVAS, "stretch")], CANVAS, CANVAS, read=cache, device_path=way))
+    assert sorted(read) == files

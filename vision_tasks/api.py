@@ -43,6 +43,7 @@ from vision_tasks.models.registry import model_entry, model_names
 from vision_tasks.models.weights import known_weights, resolve
 from vision_tasks.report import write_report
 from vision_tasks.tasks import Report, Task, get_task
+from vision_tasks.tasks.base import Table
 from vision_tasks.tasks.fonts import drawable, unwritable
 from vision_tasks.tasks.tiling import SMALLEST_TILE
 from vision_tasks.types import Bands, Failure, Sample, Size
@@ -408,6 +409,8 @@ def _formats(record: Task[Any], named: str | Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in record.formats:
             raise unknown_name(f"format of {record.name}", name, record.formats)
+        if isinstance(chosen := record.formats[name], Table):
+            chosen.require()
     return tuple(name for name in record.formats if name in names or name in record.always)
 
 

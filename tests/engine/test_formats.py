@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import sys
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from pyarrow import parquet
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -27,13 +29,14 @@ from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.predict import Settings, Summary, predict
 from vision_tasks.engine.sources import find_images
 from vision_tasks.engine.store import STORE, Outcome, Store, Version
+from vision_tasks.errors import UserError
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.tasks import DETECT, Report
 from vision_tasks.tasks.base import Output
 from vision_tasks.types import Boxes, InputSpec, Sample
 
 SIZE = (60, 80)
-ALL = ("drawings", "yolo", "csv", "coco", "jsonl")
+ALL = ("drawings", "yolo", "csv", "parquet", "coco", "jsonl")
 CLASSES = ("rook", "pawn")
 
 # Of each image in the order of names: (box, class, score).
@@ -95,6 +98,12 @@ def from_csv(out):
                 for row in csv.DictReader(file)]  # fmt: skip
 
 
+def from_parquet(out):
+    rows = parquet.read_table(out / "predictions.parquet").to_pylist()
+    assert all((row["width"], row["height"], len(row["sha256"])) == (80, 60, 64) for row in rows)
+    return [(row["path"], row["label"], row["score"], (row["x1"], row["y1"], row["x2"], row["y2"])) for row in rows]
+
+
 def from_coco(out):
     return named(out, json.loads((out / "predictions.coco.json").read_text())["annotations"])
 
@@ -127,7 +136,14 @@ def corners(box):
     return x, y, x + width, y + height
 
 
-READERS = {"jsonl": from_jsonl, "csv": from_csv, "coco": from_coco, "results": from_results, "yolo": from_yolo}
+READERS = {
+    "jsonl": from_jsonl,
+    "csv": from_csv,
+    "parquet": from_parquet,
+    "coco": from_coco,
+    "results": from_results,
+    "yolo": from_yolo,
+}
 
 
 def expected(conf, most):
@@ -257,7 +273,7 @@ def test_what_was_done_before_a_stop_is_whole(stop, tmp_path):
     with pytest.raises(type(stop)):
         run(tmp_path, [SCRIPT[0], SCRIPT[1], stop])
     out, wanted = tmp_path / "out", [row[:2] for row in expected(0.25, 300) if row[0] == "a.jpg"]
-    for name in ("jsonl", "csv", "coco", "results"):
+    for name in ("jsonl", "csv", "parquet", "coco", "results"):
         assert [row[:2] for row in READERS[name](out)] == wanted
     assert [row["image"] for row in lines(out / "predictions.jsonl")] == NAMES[:2]
     assert [each["file_name"] for each in json.loads((out / "predictions.coco.json").read_text())["images"]] == NAMES[
@@ -366,3 +382,22 @@ def test_memory_does_not_grow_with_the_images(name, tmp_path):
 
     peak(10)
     assert peak(200) < peak(20) + 50_000
+
+
+def test_a_path_that_is_no_text_is_escaped_in_parquet(tmp_path):
+    run(tmp_path, SCRIPT[:1], [os.fsdecode(b"\xff.jpg")], formats=("parquet", "jsonl"))
+    rows = parquet.read_table(tmp_path / "out" / "predictions.parquet").to_pylist()
+    assert [row["path"] for row in rows] == ["\\udcff.jpg"] * 2
+
+
+def test_parquet_of_no_predictions_has_its_columns(tmp_path):
+    run(tmp_path, [[]], ["a.jpg"], formats=("parquet", "jsonl"))
+    table = parquet.read_table(tmp_path / "out" / "predictions.parquet")
+    assert table.num_rows == 0
+    assert table.schema.names == ["path", "width", "height", "sha256", "label", "score", "x1", "y1", "x2", "y2"]
+
+
+def test_without_its_package_parquet_is_refused_before_anything_is_done(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'vision-tasks\[parquet\]'"):
+        DETECT.formats["parquet"].require()

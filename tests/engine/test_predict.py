@@ -151,9 +151,9 @@ def test_sources_can_be_files_folders_and_globs(weights, photos, tmp_path):
     [
         ({"source": "nowhere"}, "nowhere does not exist"),
         ({"formats": ["jsnl"]}, "did you mean jsonl"),
-        ({"formats": "jsonl,yolo"}, "unknown format of classify 'yolo'; known: csv, drawings, jsonl$"),
-        ({"formats": ["masks"]}, "known: csv, drawings, jsonl$"),
-        ({"formats": ""}, "known: csv, drawings, jsonl$"),
+        ({"formats": "jsonl,yolo"}, "unknown format of classify 'yolo'; known: csv, drawings, jsonl, parquet$"),
+        ({"formats": ["masks"]}, "known: csv, drawings, jsonl, parquet$"),
+        ({"formats": ""}, "known: csv, drawings, jsonl, parquet$"),
         ({"weights": "nothing.safetensors"}, "nothing.safetensors"),
     ],
 )
@@ -164,10 +164,10 @@ def test_bad_input(options, message, weights, photos, tmp_path):
 
 
 FILES = {
-    "classify": ("drawings", "predictions.csv", "predictions.jsonl"),
+    "classify": ("drawings", "predictions.csv", "predictions.jsonl", "predictions.parquet"),
     "detect": ("classes.txt", "data.yaml", "drawings", "labels", "predictions.coco.json", "predictions.csv",
-               "predictions.jsonl", "results.json"),
-    "segment": ("drawings", "masks", "predictions.jsonl"),
+               "predictions.jsonl", "predictions.parquet", "results.json"),
+    "segment": ("drawings", "masks", "predictions.jsonl", "predictions.parquet"),
 }  # fmt: skip
 
 

@@ -64,6 +64,10 @@ class ImageWriter(Generic[T]):
         for picture in self.pictures:
             with suppress(OSError):
                 (self.output.folder / picture.file(image)).unlink()
+        self.note(image, version, reason)
+
+    def note(self, image: str, version: Version, reason: str) -> None:
+        """What never was an image; its name may be one that must not become a path."""
         self._outcomes.append(Outcome(image, version, "", reason=reason))
 
     def write(

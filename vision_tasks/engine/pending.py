@@ -33,7 +33,7 @@ def pending(
         if isinstance(each, Failure):
             if not (known and known.current and known.failed):
                 with writer.kept():
-                    writer.fail(each.id, _NO_FILE, each.reason)
+                    writer.note(each.id, _NO_FILE, each.reason)
         elif each.name not in underway and not _is_done(each, known, store):
             try:
                 yield Pending(each.fetched(), known is not None and known.failed)

@@ -6,7 +6,7 @@ written as images are predicted, tables are made of the rows when all are done.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,6 +83,7 @@ def predict(model: Inference[T], task: Task[T], walk: Walk, spec: InputSpec, out
         run = _Run.of(model, task, output, spec, settings, store, bar)
         if settings.watch:
             complete = False  # files that are taken away when they are done were there
+            say("looking for new images until Ctrl-C")
             again_and_again(partial(run.all, Rested(walk)), run.publish, lambda: run.done)
         else:
             with run.published_if_stopped():
@@ -123,7 +124,7 @@ class _Run(Generic[T]):
         images = pending(walk, self.store, self.writer, self.readings)
         more = True
         while more:
-            large: list[Item] = []
+            large: list[Reading] = []
             self._whole(self._small(images, large))
             self._tiled(large)
             more = len(large) == _LARGE_AT_ONCE
@@ -146,18 +147,22 @@ class _Run(Generic[T]):
                 self.publish()
             raise
 
-    def _small(self, images: Iterator[Pending], large: list[Item]) -> Iterator[Pending]:
-        """Those that go onto a canvas as a whole; the others are put into `large`, until these are many."""
+    def _small(self, images: Iterator[Pending], large: list[Reading]) -> Iterator[tuple[Reading, bool]]:
+        """Those that go onto a canvas as a whole, and whether an earlier call failed to.
+
+        The others are put into `large`, until these are many.
+        """
         tile = self.settings.tile
         for each in images:
+            reading = self.readings.begin(each.item)
             if not tile or not is_larger(each.item, tile):
-                yield each
+                yield reading, each.again
                 continue
-            large.append(each.item)
+            large.append(reading)
             if len(large) == _LARGE_AT_ONCE:
                 return
 
-    def _whole(self, images: Iterator[Pending]) -> None:
+    def _whole(self, images: Iterator[tuple[Reading, bool]]) -> None:
         canvas, bands, device = self.spec.canvas, self.spec.bands, self.model.device
         plans = map(self._plan, _batches(images, self.settings.batch_size))
         loader = Loader(self.readings.samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device)
@@ -168,26 +173,26 @@ class _Run(Generic[T]):
                     self._write(batch)
                 self._advance(len(batch) + len(batch.failures))
 
-    def _plan(self, items: list[Item]) -> Plan:
-        return fitted([self.readings.add(item) for item in items], self.spec.canvas, self.spec.fit)
+    def _plan(self, batch: Sequence[Reading]) -> Plan:
+        return fitted(list(map(self.readings.number, batch)), self.spec.canvas, self.spec.fit)
 
     def _write(self, batch: Batch[T]) -> None:
         for failure in batch.failures:
-            self.writer.fail(failure.id, self.readings.taken(failure.id).item.version, failure.reason)
+            self.writer.fail(failure.id, self.readings.end(failure.id).item.version, failure.reason)
         predictions = self.model(batch.images).to("cpu") if batch.info else None
         for row, info in enumerate(batch.info):
-            reading = self.readings.taken(info.id)
+            reading = self.readings.end(info.id)
             with self.writer.one(reading):
                 assert predictions is not None
                 result = to_original(predictions.image(row), info)
                 self.writer.write(reading, info.size, result, partial(reading.upright, self.spec.bands))
 
-    def _tiled(self, items: Iterable[Item]) -> None:
-        for item in items:
-            reading = Reading(item)
+    def _tiled(self, images: Iterable[Reading]) -> None:
+        for reading in images:
             with self.writer.kept(), self.writer.one(reading), open_item(reading, self.spec.bands) as image:
-                self._tell(item.name, image)
+                self._tell(reading.item.name, image)
                 self._write_tiled(reading, image)
+            self.readings.end(reading.item.name)
             self._advance(1)
 
     def _write_tiled(self, reading: Reading, image: Windows) -> None:
@@ -213,12 +218,12 @@ class _Run(Generic[T]):
         self.bar.advance(count)
 
 
-def _batches(images: Iterable[Pending], size: int) -> Iterator[list[Item]]:
+def _batches(images: Iterable[tuple[Reading, bool]], size: int) -> Iterator[list[Reading]]:
     """Those that failed before are apart: the others share batches as if no call had been ended between them."""
-    queues: dict[bool, list[Item]] = {False: [], True: []}
-    for image in images:
-        queue = queues[image.again]
-        queue.append(image.item)
+    queues: dict[bool, list[Reading]] = {False: [], True: []}
+    for reading, again in images:
+        queue = queues[again]
+        queue.append(reading)
         if len(queue) == size:
             yield queue[:]
             queue.clear()

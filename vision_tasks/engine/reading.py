@@ -53,7 +53,7 @@ class Reading:
 
 @dataclass
 class Readings(Generic[T]):
-    """Those that were handed to the loader and have not come back: a few batches, however long the walk is."""
+    """Those that are underway: a few batches, however long the walk is."""
 
     count: int = 0
     _samples: dict[int, Sample[T]] = field(default_factory=dict)
@@ -64,14 +64,18 @@ class Readings(Generic[T]):
         """By number; each can be had once."""
         return OnDemand(sys.maxsize, self._samples.pop)
 
-    def add(self, item: Item) -> int:
-        """The number of its sample."""
+    def begin(self, item: Item) -> Reading:
+        """An image is underway from now on."""
         reading = self._by_name[item.name] = Reading(item)
+        return reading
+
+    def number(self, reading: Reading) -> int:
+        """The number of a sample for the loader."""
         self._samples[self.count] = reading.sample()
         self.count += 1
         return self.count - 1
 
-    def taken(self, name: str) -> Reading:
+    def end(self, name: str) -> Reading:
         """The one that has come back."""
         return self._by_name.pop(name)
 

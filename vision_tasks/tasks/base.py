@@ -85,12 +85,17 @@ class Picture(Generic[T]):
         return f"{self.folder}/{image}.png"
 
 
+def _nothing() -> None:
+    """What most tables require."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A format that says in few files what is reported of all images, made of the rows of all."""
 
     writes: tuple[str, ...]  # files, and folders with a slash, in the folder of the output
     write: Callable[[Rows, Output], None]  # each file in one step; raises OSError
+    require: Callable[[], None] = _nothing  # raises UserError where a package is missing
 
 
 Format = Picture[T] | Table

@@ -26,6 +26,7 @@ from vision_tasks.tasks.drawing import caption
 from vision_tasks.tasks.outputs.csv_table import csv_table
 from vision_tasks.tasks.outputs.drawings import Draw, drawings
 from vision_tasks.tasks.outputs.jsonl import JSONL
+from vision_tasks.tasks.outputs.parquet import parquet_table
 from vision_tasks.types import Labels, Sample
 from vision_tasks.warp import Pixels
 
@@ -76,7 +77,7 @@ def _words(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _formats(drawn: Draw[Labels]) -> dict[str, Format[Labels]]:
-    return {"drawings": drawings(drawn), "csv": csv_table(), "jsonl": JSONL}
+    return {"drawings": drawings(drawn), "csv": csv_table(), "parquet": parquet_table(), "jsonl": JSONL}
 
 
 _ONE_OF_THEM: Task[Labels] = Task(

@@ -15,6 +15,7 @@ from vision_tasks.tasks.outputs.coco import COCO
 from vision_tasks.tasks.outputs.csv_table import csv_table
 from vision_tasks.tasks.outputs.drawings import drawings
 from vision_tasks.tasks.outputs.jsonl import JSONL
+from vision_tasks.tasks.outputs.parquet import parquet_table
 from vision_tasks.tasks.outputs.yolo import YOLO
 from vision_tasks.types import Boxes
 from vision_tasks.warp import Pixels
@@ -50,7 +51,14 @@ DETECT: Task[Boxes] = Task(
     stored=read_stored_boxes,
     stitch=BOX_TILES,
     record=record,
-    formats={"drawings": drawings(draw), "yolo": YOLO, "csv": csv_table(boxes=True), "coco": COCO, "jsonl": JSONL},
+    formats={
+        "drawings": drawings(draw),
+        "yolo": YOLO,
+        "csv": csv_table(boxes=True),
+        "parquet": parquet_table(boxes=True),
+        "coco": COCO,
+        "jsonl": JSONL,
+    },
     recipe=TrainConfig(
         task="detect",
         model="yolo11n",

@@ -27,6 +27,7 @@ from vision_tasks.tasks.mask_tiles import MASK_TILES
 from vision_tasks.tasks.outputs.drawings import drawings
 from vision_tasks.tasks.outputs.jsonl import JSONL
 from vision_tasks.tasks.outputs.masks import MASKS
+from vision_tasks.tasks.outputs.parquet import parquet_areas
 from vision_tasks.types import Masks
 from vision_tasks.warp import Pixels
 
@@ -64,7 +65,7 @@ SEGMENT: Task[Masks] = Task(
     stored=read_stored_masks,
     compare=masks_beside,
     record=record,
-    formats={"drawings": drawings(draw), "masks": MASKS, "jsonl": JSONL},
+    formats={"drawings": drawings(draw), "masks": MASKS, "parquet": parquet_areas(), "jsonl": JSONL},
     always=("masks", "jsonl"),
     stitch=MASK_TILES,
     recipe=TrainConfig(

@@ -21,6 +21,7 @@ from vision_tasks.device import choose_device
 from vision_tasks.download import data_path
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine import train as training_engine
+from vision_tasks.engine.calibrate import fitted_temperature
 from vision_tasks.engine.earlier_outputs import refuse_earlier, remove_earlier
 from vision_tasks.engine.engine_choice import fastest
 from vision_tasks.engine.engines import AUTO, placed, with_engine
@@ -38,10 +39,13 @@ from vision_tasks.explain.explanation import Request
 from vision_tasks.explain.images import images_in
 from vision_tasks.explain.subject import Wish
 from vision_tasks.files import sha256_of, write_text
-from vision_tasks.models.checkpoint import ModelCard, load_model, model_of
+from vision_tasks.metrics.reliability import with_reliability
+from vision_tasks.models.checkpoint import KEY, ModelCard, load_model, model_of, own_header
 from vision_tasks.models.registry import model_entry, model_names
+from vision_tasks.models.temperature import Tempered, heat, store_temperature, temperature_of
 from vision_tasks.models.weights import known_weights, resolve
 from vision_tasks.report import write_report
+from vision_tasks.report.reliability import write_reliability
 from vision_tasks.tasks import Report, Task, get_task
 from vision_tasks.tasks.base import Table
 from vision_tasks.tasks.fonts import drawable, unwritable
@@ -130,9 +134,12 @@ def evaluate(
     batch_size: int = 16,
     device: str = "auto",
     precision: str = "fp32",
+    calibrate: bool = False,
 ) -> dict[str, Any]:
     """Score a checkpoint, or stored predictions of any tool, on a split; writes `metrics.json` into `out` if given.
 
+    With `calibrate`, a temperature is fitted to the validation split before, and kept in the checkpoint: `predict` and
+    `evaluate` divide logits by it from then on. The scores say what it is, and what `ece` was without it.
     Precision is fp32 unless asked for otherwise, so that a score does not depend on the machine. Raises UserError.
     """
     if (weights is None) == (predictions is None):
@@ -140,6 +147,7 @@ def evaluate(
     record = get_task(task)
     _require_positive(batch_size=batch_size)
     model = None if weights is None else _load(record, weights, device, precision)
+    file = _calibratable(weights, model) if calibrate else None
     dataset = load_dataset(task, data, data_format)
     samples: Sequence[Sample[Any]] = pick_split(dataset, split)
     _introduce(dataset, split_remarks(dataset, split))
@@ -150,10 +158,15 @@ def evaluate(
         inference, card = model
         samples = _numbered_as(card, dataset, samples)
         record = _suited(record, card.exclusive)
+        record = replace(record, metric=with_reliability(record.metric))
+        tempered = {} if file is None else _calibrate(file, inference, card, record, dataset, samples, batch_size)
         metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
+        temperature = temperature_of(inference.model)
+        metrics |= tempered | ({"temperature": temperature} if tempered or temperature != 1 else {})
         predicted = partial(predicted_again, inference, card.input, samples)
     else:
         record = _suited(record, dataset.exclusive)
+        record = replace(record, metric=with_reliability(record.metric))
         stored = _stored(record, Path(str(predictions)), dataset, samples)
         metrics, failures = score_stored(record, stored, samples, dataset.classes)
         predicted = stored.__getitem__
@@ -372,6 +385,50 @@ def _weights_id(weights: PathLike) -> str:
     return sha256_of(file)[:16]
 
 
+def _calibratable(weights: PathLike | None, model: tuple[Inference[Any], ModelCard] | None) -> Path:
+    """The checkpoint to write a temperature into. Raises UserError for a model that has none, or no place for one."""
+    if model is None or weights is None:
+        raise UserError("--calibrate fits a temperature to a model's logits; give --weights, not --predictions")
+    inference, card = model
+    if not isinstance(inference.model, Tempered) or not card.exclusive:
+        raise UserError(
+            f"--calibrate: a temperature is for one class a whole image; {card.name} gives "
+            f"{'several labels of an image, each for itself' if not card.exclusive else 'something else'}; leave it out"
+        )
+    source = resolve(weights)
+    if source.card is not None or source.file is None or source.file.suffix != ".safetensors":
+        raise UserError(f"--calibrate writes into the checkpoint, and {weights} is none of ours; train from it first")
+    return source.file
+
+
+def _calibrate(
+    file: Path,
+    model: Inference[Any],
+    card: ModelCard,
+    record: Task[Any],
+    dataset: Dataset[Any],
+    samples: Sequence[Sample[Any]],
+    batch_size: int,
+) -> dict[str, float]:
+    """Fit the temperature of `model`, keep it in `file`, and say how `samples` were calibrated without it."""
+    heat(model.model, 1.0)
+    before, _ = score(model, record, samples, card.classes, card.input, batch_size, intervals=False)
+    for remark in split_remarks(dataset, "val"):
+        say(remark)
+    validation = _numbered_as(card, dataset, pick_split(dataset, "val"))
+    temperature = fitted_temperature(model, validation, card.input, batch_size)
+    if temperature is None:
+        say(f"no temperature is the best for the {len(validation)} validation images: all are right, or hardly any; "
+            "it stays 1")  # fmt: skip
+        temperature = 1.0
+    heat(model.model, temperature)
+    header = own_header(file)
+    assert header is not None  # it was loaded
+    store_temperature(file, KEY, header, temperature)
+    say(f"temperature {temperature:.4f}, of {len(validation)} validation images; it is kept in {file}")
+    return {"ece_uncalibrated": before["ece"]}
+
+
 def _numbered_as(card: ModelCard, dataset: Dataset[Any], samples: Sequence[Sample[Any]]) -> Sequence[Sample[Any]]:
     """`samples` with their classes numbered as the model's are: classes are matched by name."""
     if only := sorted(set(card.classes) ^ set(dataset.classes)):
@@ -426,6 +483,8 @@ def _suited(record: Task[Any], exclusive: bool) -> Task[Any]:
 def _write_metrics(folder: Path, metrics: dict[str, Any], classes: Sequence[str]) -> None:
     write_text(folder / "metrics.json", dumps(metrics) + "\n")
     written = [folder / "metrics.json", *write_report(folder, metrics, classes)]
+    if "reliability" in metrics:
+        written += write_reliability(folder, metrics["reliability"])
     say(f"wrote {', '.join(map(str, written))}")
 
 

@@ -78,7 +78,7 @@ def explain(
     Patches that excite `request.filter` most are looked for in `searched`. Raises UserError for a layer, filter or
     class that the model doesn't have, and if no image can be read.
     """
-    device = next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     layers = layers_of(model, torch.zeros(1, spec.channels, *spec.canvas, device=device))
     layer = chosen_layer(layers, request.layer)
     _require_filter(layer, request.filter)

@@ -32,6 +32,7 @@ from vision_tasks.files import write_tensors
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.foreign import fitting_names, read_state_dict
 from vision_tasks.models.registry import create_model
+from vision_tasks.models.temperature import heat, temperature_of
 from vision_tasks.models.ultralytics_files import LICENCE, UltralyticsFile, read_ultralytics
 from vision_tasks.models.weights import EXPORTED, Weights, resolve
 from vision_tasks.types import InputSpec
@@ -54,6 +55,7 @@ class ModelCard:
     weights_licence: str = ""  # SPDX of the weights it started from
     class_ids: tuple[int, ...] = ()  # what its data's files call the classes; empty = 0, 1, 2, ...
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON values of whoever saved it: scores, recipe, versions
+    temperature: float = 1.0  # by which logits are divided before their softmax; 1 = not calibrated
 
 
 _CARD = TypeAdapter(ModelCard)
@@ -71,6 +73,7 @@ def save_model(model: TaskModel[Any], path: Path, spec: InputSpec, extra: Mappin
         info.weights_licence,
         info.class_ids,
         dict(extra or {}),
+        temperature_of(model),
     )
     write_tensors(path, model.state_dict(), {KEY: header_of(card)})
 
@@ -118,6 +121,7 @@ def _load_own(file: Path, card: ModelCard) -> tuple[TaskModel[Any], ModelCard]:
     tensors = load_file(file) if theirs is None else _tensors_within(model, theirs)
     _check_tensors(file, card.name, tensors, model.state_dict())
     model.load_state_dict(tensors)
+    heat(model, card.temperature)
     return model.eval(), card
 
 

@@ -68,6 +68,7 @@ class Classifier(Exportable[Labels]):
         self.register_buffer("mean", torch.tensor(statistics(mean, seen)).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(statistics(std, seen)).view(1, -1, 1, 1))
         self.register_buffer("class_weight", None, persistent=False)
+        self.temperature = 1.0  # of what is predicted; see `temperature.py`
         self.criterion = Criterion.chosen((), info.exclusive)
 
     def forward(self, images: Tensor, targets: Labels) -> dict[str, Tensor]:
@@ -80,8 +81,8 @@ class Classifier(Exportable[Labels]):
         return losses
 
     def outputs(self, images: Tensor) -> tuple[Tensor]:
-        """Logits [B,K]."""
-        return (self._run(images).float(),)
+        """Logits [B,K], divided by the temperature."""
+        return (self._run(images).float() / self.temperature,)
 
     @property
     def decoder(self) -> ClassLogits:

@@ -270,3 +270,12 @@ def test_no_images_is_an_error_that_says_what_was_there(tmp_path):
     write_zip(tmp_path / "empty.zip", {})
     with pytest.raises(UserError, match=r"no images found in .*empty.zip \(0 other files\)"):
         find_images([tmp_path / "empty.zip"])
+
+
+def test_an_output_beside_the_sources_is_not_spoken_of(tmp_path):
+    make(tmp_path, "out/drawings/a.jpg")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match=r"no images found in .*photos \(0 other files\)$"):
+        find_images([tmp_path / "photos"], tmp_path / "out")
+    with pytest.raises(UserError, match=r"\(0 other files, and .*out, which is written to, is left out\)$"):
+        find_images([tmp_path], tmp_path / "out")

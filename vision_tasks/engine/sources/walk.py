@@ -35,8 +35,7 @@ class Walk:
         """`without` is a folder that is left out. Raises UserError for a source that doesn't exist."""
         self.sources = _distinct([str(source) for source in sources])
         self.without = absolute(without) if without is not None else None
-        self.found = 0  # files, members of archives, frames of videos; so far
-        self.skipped = 0  # those that are no images
+        self.skipped = 0  # files that are no images, so far
         roots = [_root(source) for source in self.sources]
         self._base = Path(os.path.commonpath(roots)) if roots else Path()
         self._ahead: Iterator[Item | Failure] | None = None
@@ -58,16 +57,14 @@ class Walk:
                 self._ahead = chain(closed, [each], walk)
                 return
             closed.append(each)
-        own = (
-            f", and {self.without}, which is written to, is left out" if self.without and self.without.is_dir() else ""
-        )
+        inside = self.without is not None and self.without.is_dir() and self.without.is_relative_to(self._base)
+        own = f", and {self.without}, which is written to, is left out" if inside else ""
         first = f", and {closed[0].path}: {closed[0].reason}" if closed else ""
         raise UserError(f"no images found in {', '.join(self.sources)} ({self.skipped} other files{own}{first})")
 
     def _counted(self) -> Iterator[Item | Failure]:
-        self.found = self.skipped = 0
+        self.skipped = 0
         for each in chain.from_iterable(map(self._of_source, self.sources)):
-            self.found += 1
             if each is None:
                 self.skipped += 1
             else:

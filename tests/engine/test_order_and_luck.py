@@ -1,7 +1,7 @@
 """One promise of the whole data layer: (seed, epoch, sample id) alone say what a network sees of a sample.
 
-Not the number of threads, the size of batches, the number of processes, where a training was taken up again, or what
-a cache has kept. The judge is each sample painted alone, by nobody's threads.
+Not the number of threads, the size of batches, the number of processes, where a training was taken up again, what a
+cache has kept, or whether a device paints. The judge is each sample painted alone, by nobody's threads.
 """
 
 from functools import partial
@@ -13,9 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests import stand_ins
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
+from vision_tasks.data.decode_choice import DecodeChoice
+from vision_tasks.data.device_cache import DeviceCache
+from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.painter import Painter
 from vision_tasks.engine.batching import balanced_order, cut
@@ -61,6 +65,18 @@ policies = st.builds(
 )  # fmt: skip
 
 
+def some_path(data) -> DevicePath | None:
+    """The CPU's own way, or that to a device, which stands still or keeps what it has seen."""
+    decoder = data.draw(st.sampled_from([None, "cpu", "cuda"]))
+    if decoder is None:
+        return None
+    cache = data.draw(st.sampled_from([None, 0, 30_000, 10**9]))
+    return stand_ins.path(
+        choice=DecodeChoice(decoder), batch_decode=stand_ins.decode_or_raise,
+        cache=None if cache is None else DeviceCache(cache),
+    )  # fmt: skip
+
+
 def tensors(target):
     return [value for value in vars(target).values() if isinstance(value, torch.Tensor)]
 
@@ -81,21 +97,48 @@ def test_a_sample_looks_the_same_whoever_loads_it_with_whom(pictures, data):
     size = data.draw(st.integers(1 if processes == accumulate == 1 else 4, COUNT))
     shares = [cut(order, size, accumulate, processes, rank) for rank in range(processes)]
     resumed_at = data.draw(st.integers(0, len(shares[0]) - 1))
-    painter = Painter(samples, CANVAS, CANVAS, None, "canvas")
+    way = some_path(data)
+    detail = CANVAS if way is None else (99, 99)  # so fine that no decoder shrinks a file: one of a device never does
+    painter = Painter(samples, CANVAS, detail, None, "canvas")
     for parts in shares:
         parts = parts[resumed_at:]
         plans = (planner.plan(epoch, part.samples) for part in parts)
-        loader = Loader(samples, plans, CANVAS, detail=CANVAS, workers=data.draw(st.sampled_from([0, 1, 8])))
+        workers = data.draw(st.sampled_from([0, 1, 8]))
+        loader = Loader(samples, plans, CANVAS, detail=detail, workers=workers, device_path=way)
         for part, batch in zip(parts, loader, strict=True):
             alone = []
             for row, position in enumerate(part.samples.tolist()):
                 pixels = np.empty((*CANVAS, 3), np.uint8)
                 alone.append(painter.paint(planner.plan(epoch, np.array([position]))[0], pixels))
                 assert alone[-1].info.id == batch.info[row].id == samples[position % COUNT].id
-                assert np.array_equal(np.round(batch.images[row].permute(1, 2, 0).numpy() * 255), pixels)
+                shown = batch.images[row].permute(1, 2, 0).numpy() * 255
+                if way is None:
+                    assert np.array_equal(np.round(shown), pixels)
+                else:  # which does not round to bytes between the warp and what is mixed in
+                    assert np.abs(shown - pixels).max() <= 1
             expected = type(batch.targets).stack([painted.target for painted in alone])
             for a, b in zip(tensors(batch.targets), tensors(expected), strict=True):
                 assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("decoder", ["cpu", "cuda"])
+def test_what_a_device_paints_has_the_same_bits_in_any_batch(pictures, decoder):
+    samples = [Sample(path.name, path, partial(mask_truth, index)) for index, path in enumerate(pictures)]
+    policy = Policy(crop_area=(0.3, 1.0), rotate=25, contrast=0.3, mosaic=0.5, copy_paste=0.5, cutmix=0.5, mixup=0.5)
+    planner = Planner(policy, CANVAS, "letterbox", luck.keys(sample.id for sample in samples), 0, epochs=4)
+
+    def load(size, workers, cache):
+        way = stand_ins.path(choice=DecodeChoice(decoder), batch_decode=stand_ins.decode_or_raise, cache=cache)
+        for _ in range(2):  # the second time out of the cache, if there is one
+            plans = [planner.plan(0, np.arange(start, min(start + size, COUNT))) for start in range(0, COUNT, size)]
+            batches = list(Loader(samples, plans, CANVAS, CANVAS, workers=workers, device_path=way))
+        return torch.cat([batch.images for batch in batches]), Masks.stack([batch.targets for batch in batches])
+
+    images, targets = load(COUNT, 1, None)
+    for size, workers, cache in ((1, 8, None), (4, 3, DeviceCache(10**9)), (COUNT, 8, DeviceCache(20_000))):
+        others, truths = load(size, workers, cache)
+        assert torch.equal(images, others)
+        assert torch.equal(targets.index, truths.index)
 
 
 def test_another_seed_epoch_or_time_of_a_sample_looks_otherwise(pictures):

@@ -134,13 +134,15 @@ def evaluate(
     batch_size: int = 16,
     device: str = "auto",
     precision: str = "fp32",
+    engine: str = "torch",
     calibrate: bool = False,
 ) -> dict[str, Any]:
     """Score a checkpoint, or stored predictions of any tool, on a split; writes `metrics.json` into `out` if given.
 
     With `calibrate`, a temperature is fitted to the validation split before, and kept in the checkpoint: `predict` and
     `evaluate` divide logits by it from then on. The scores say what it is, and what `ece` was without it.
-    Precision is fp32 unless asked for otherwise, so that a score does not depend on the machine. Raises UserError.
+    Precision is fp32, and torch the engine, unless asked for otherwise, so that a score does not depend on the machine.
+    Raises UserError.
     """
     if (weights is None) == (predictions is None):
         raise UserError("give either --weights, to score a model, or --predictions, to score what is stored")
@@ -160,8 +162,9 @@ def evaluate(
         record = _suited(record, card.exclusive)
         record = replace(record, metric=with_reliability(record.metric))
         tempered = {} if file is None else _calibrate(file, inference, card, record, dataset, samples, batch_size)
-        metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
         temperature = temperature_of(inference.model)
+        inference = with_engine(inference, card, engine)
+        metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
         metrics |= tempered | ({"temperature": temperature} if tempered or temperature != 1 else {})
         predicted = partial(predicted_again, inference, card.input, samples)
     else:

@@ -101,6 +101,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         batch_size: Annotated[int, typer.Option(help="Images per step.")] = 16,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        engine: Annotated[str, typer.Option(help="torch, compile, onnx or openvino.")] = "torch",
         calibrate: Annotated[
             bool, typer.Option("--calibrate", help="Fit a temperature on val before, and keep it in the checkpoint.")
         ] = False,
@@ -112,7 +113,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
                                batch_size=batch_size, device=device, precision=precision,
-                               data_format=data_format, calibrate=calibrate)  # fmt: skip
+                               data_format=data_format, engine=engine, calibrate=calibrate)  # fmt: skip
         _print_scores(metrics)
 
     @app.command()

@@ -115,6 +115,8 @@ def test_wrong_engines_are_told(ready: tuple[Inference[Any], ModelCard], tmp_pat
     inference, card = ready
     with pytest.raises(UserError, match="did you mean onnx"):
         with_engine(inference, card, "onx")
+    with pytest.raises(UserError, match="measures on the images of predict"):
+        with_engine(inference, card, "auto")
     with pytest.raises(UserError, match="runs in fp32"):
         with_engine(replace(inference, precision="bf16"), card, "onnx")
     other = create_model("ssdlite320_mobilenet_v3_large", ("a",))

@@ -78,6 +78,7 @@ def chosen_engine(inference: Inference[Any], card: ModelCard, canvases: Sequence
         return with_engine(inference, card, name)
     found = measured(inference, card, canvases)
     best = max((each for each, _ in found if each.enough), key=lambda each: each.rate)
+    memory.parent.mkdir(parents=True, exist_ok=True)
     write_text(memory, json.dumps({"engine": best.engine, "measured": [asdict(each) for each, _ in found]}) + "\n")
     say("\n".join(["engines:", *(each.line(best.engine) for each, _ in found)]))
     return next(ready for each, ready in found if each is best)

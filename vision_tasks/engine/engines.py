@@ -22,6 +22,7 @@ from vision_tasks.models.decoding import Decoder
 from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.exported import ExportedModel, digest_of, load_exported, random_images
 from vision_tasks.models.folding import folded
+from vision_tasks.models.temperature import temperature_of
 
 AUTO = "auto"
 FOLDER = "engines"  # in the cache
@@ -67,6 +68,8 @@ def with_engine(inference: Inference[Any], card: ModelCard, engine: str) -> Infe
 
     Raises UserError for an unknown engine, a missing extra, and a model that it can't run.
     """
+    if engine == AUTO:
+        raise UserError(f"--engine auto measures on the images of predict; here name one of {', '.join(ENGINES)}")
     if engine not in ENGINES:
         raise unknown_name("engine", engine, (AUTO, *ENGINES))
     return ENGINES[engine](inference, card)
@@ -74,7 +77,7 @@ def with_engine(inference: Inference[Any], card: ModelCard, engine: str) -> Infe
 
 def fingerprint(model: TaskModel[Any], card: ModelCard) -> str:
     """What differs where a tensor, the canvas or the release of torch differs."""
-    total = header_of(card) + digest_of(model) + torch.__version__
+    total = f"{header_of(card)} {temperature_of(model)} {digest_of(model)} {torch.__version__}"
     return hashlib.sha256(total.encode()).hexdigest()[:16]
 
 

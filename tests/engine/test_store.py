@@ -1,5 +1,6 @@
 """What was done so far: kept whole or not at all, and read back in the order of names."""
 
+import shutil
 from contextlib import closing
 
 import pytest
@@ -95,3 +96,23 @@ def test_foreign_files_are_no_stores(path):
     assert not is_store(path)
     path.write_bytes(b"SQLite format 3\0" + bytes(100))
     assert not is_store(path)
+
+
+def test_what_a_kill_leaves_is_known_as_a_store(path, tmp_path):
+    """Nothing is closed: the files are what they are while a process works."""
+    with closing(Store(path, {})) as store:
+        store.add([done("a.jpg")])
+        killed = tmp_path / "killed"
+        killed.mkdir()
+        for file in tmp_path.glob("progress.sqlite*"):
+            shutil.copy(file, killed)
+    assert is_store(killed / path.name)
+    with closing(Store(killed / path.name, {})) as store:
+        assert [row.image for row in store.rows(seen=False)] == ["a.jpg"]
+
+
+def test_an_empty_file_is_begun(path):
+    path.touch()
+    assert is_store(path)
+    Store(path, {}).close()
+    assert path.stat().st_size > 0

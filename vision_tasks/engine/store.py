@@ -151,13 +151,13 @@ class StoredRows:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a file is a database of this kind."""
+    """Whether a file is a database of this kind, or still empty."""
     try:
         with path.open("rb") as file:
             head = file.read(72)
     except OSError:
         return False
-    return head.startswith(b"SQLite format 3\0") and head[68:72] == _OURS.to_bytes(4, "big")
+    return not head or (head.startswith(b"SQLite format 3\0") and head[68:72] == _OURS.to_bytes(4, "big"))
 
 
 def empty_store(path: Path) -> None:
@@ -180,6 +180,9 @@ def _opened(path: Path) -> sqlite3.Connection:
         try:
             # One process alone: then the log needs no shared memory, which file systems of networks don't have.
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if not path.stat().st_size:
+                # Before there is a log: whose a file is must be told by the file alone, also after a kill.
+                database.execute(f"PRAGMA application_id = {_OURS}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("BEGIN EXCLUSIVE").connection.commit()
@@ -192,7 +195,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _begun(database: sqlite3.Connection, path: Path, settings: Mapping[str, str]) -> int:
     """The number of this call, from 1, in a store that was made with the same `settings`."""
     if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'about'").fetchone()[0]:
-        database.executescript(f"BEGIN; PRAGMA application_id = {_OURS}; {_TABLES} COMMIT;")
+        database.executescript(f"BEGIN; {_TABLES} COMMIT;")
     about = dict(database.execute("SELECT key, value FROM about"))
     call = int(about.pop("call", 0)) + 1
     if call > 1:

@@ -261,6 +261,16 @@ def test_what_is_no_data_set_is_an_error(tmp_path):
         check_dataset(tmp_path)
     with pytest.raises(UserError, match="no such file or folder"):
         check_dataset(tmp_path / "missing")
+    write_photos(tmp_path / "data")
+    with pytest.raises(UserError, match="in the data set's own folder"):
+        check_dataset(tmp_path / "data", out=tmp_path / "data/report")
+    with pytest.raises(UserError, match="unknown task 'detekt'; did you mean detect"):
+        check_dataset(tmp_path / "data", task="detekt")
+    with pytest.raises(UserError, match="unknown data format 'folders'"):
+        check_dataset(tmp_path / "data", data_format="folders")
+    with pytest.raises(UserError, match="not laid out in a way that is known"):
+        check_dataset(tmp_path / "data", task="segment")
+    assert check_dataset(tmp_path / "data", data_format="folder-per-class", pixels=False).healthy
 
 
 def test_exit_codes_and_files(tmp_path, monkeypatch, capsys):

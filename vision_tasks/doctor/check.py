@@ -16,7 +16,7 @@ from vision_tasks.doctor.duplicates import duplicate_findings
 from vision_tasks.doctor.finding import Finding, is_healthy, worst_first
 from vision_tasks.doctor.images import examine_images
 from vision_tasks.doctor.labels import label_findings, mistake_findings
-from vision_tasks.doctor.opening import open_any, tasks_for
+from vision_tasks.doctor.opening import open_any, require_outside, tasks_for
 from vision_tasks.doctor.pictures import picture_findings
 from vision_tasks.doctor.sequences import sequence_findings
 from vision_tasks.engine.progress import progress, say
@@ -53,8 +53,9 @@ def check_dataset(
     Without `pixels` nothing is decoded: files, headers and label files alone are read. Raises UserError where there is
     no data set; labels that can't be read are findings.
     """
-    if task is None:
-        tasks_for(data)  # what is no data set at all is the user's error, and no finding
+    if out is not None:
+        require_outside(out, data)
+    tasks_for(data, task, data_format)  # what is no data set at all is the user's error, and no finding
     try:
         name, dataset = open_any(data, task, data_format)
     except UserError as error:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vision_tasks.api import load_dataset
 from vision_tasks.cards import dataset_card, dataset_names
-from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.shard_names import is_name_of_shards
 from vision_tasks.download import data_path
 from vision_tasks.engine.progress import downloading, say
-from vision_tasks.errors import UserError, some
-from vision_tasks.tasks import TASKS
+from vision_tasks.errors import UserError, some, unknown_name
+from vision_tasks.tasks import TASKS, get_task
 
 
 def open_any(data: str | Path, task: str | None, data_format: str | None) -> tuple[str, Dataset[Any]]:
@@ -20,9 +21,7 @@ def open_any(data: str | Path, task: str | None, data_format: str | None) -> tup
 
     Raises UserError where nothing recognises it, and what readers raise.
     """
-    if task is not None:
-        return task, load_dataset(task, data, data_format)
-    able = tasks_for(data)
+    able = tasks_for(data, task, data_format)
     problem: UserError | None = None
     for name in able:
         try:
@@ -37,18 +36,38 @@ def open_any(data: str | Path, task: str | None, data_format: str | None) -> tup
     raise problem
 
 
-def tasks_for(data: str | Path) -> list[str]:
-    """The tasks with a reader that recognises the data. Raises UserError where there is none."""
+def tasks_for(data: str | Path, task: str | None = None, data_format: str | None = None) -> list[str]:
+    """The tasks with a reader for the data: one that recognises it, or that of `data_format`; `task` if it is given.
+
+    Raises UserError where there is none.
+    """
+    tasks = TASKS if task is None else {task: get_task(task)}
     if str(data) in dataset_names() and not Path(data).exists():
-        return [dataset_card(str(data)).task]
+        return [task or dataset_card(str(data)).task]
     with downloading() as report:
         path = data_path(data, report)
     there = path.exists()
     if not there and not is_name_of_shards(path):
         raise UserError(f"{path}: no such file or folder; check PATH")
-    readers = [(name, reader) for name, task in TASKS.items() for reader in task.readers]
+    readers = [(name, reader) for name, record in tasks.items() for reader in record.readers]
+    if data_format is not None:
+        return _with_format(data_format, readers)
     able = [name for name, reader in readers if (there or reader.of_shards) and reader.recognises(path)]
     if not able:
         known = "; ".join(f"{reader.format}: {reader.looks_like}" for _, reader in readers)
         raise UserError(f"{path}: is not laid out in a way that is known here; expected {known}")
     return list(dict.fromkeys(able))
+
+
+def require_outside(out: str | Path, data: str | Path) -> None:
+    """Raises UserError where what is written would lie in the data set's own folder, and be read with it next time."""
+    here, there = Path(out).resolve(), Path(data).resolve()
+    if there.is_dir() and here.is_relative_to(there):
+        raise UserError(f"{out}: lies in the data set's own folder {data}, which stays as it is; give another --out")
+
+
+def _with_format(data_format: str, readers: Sequence[tuple[str, Reader[Any]]]) -> list[str]:
+    named = [name for name, reader in readers if reader.format == data_format]
+    if not named:
+        raise unknown_name("data format", data_format, {reader.format for _, reader in readers})
+    return named

@@ -75,6 +75,18 @@ def test_a_training_comes_to_a_decision_in_its_first_batches(files):
     assert way.remarks() == []
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_auto_decides_on_a_device_and_says_so(files):
+    loaded = samples(files, label_truth)
+    planned = [fitted([i % 4, (i + 1) % 4], CANVAS, "letterbox") for i in range(12)]
+    way = DevicePath.to(CUDA, "auto")
+    assert len(list(Loader(loaded, planned, CANVAS, CANVAS, device=CUDA, device_path=way))) == 12
+    (remark,) = way.remarks()
+    assert way.choice.chosen in ("cpu", "cuda")
+    assert "images/s" in remark
+
+
 def test_what_another_cache_reads_is_not_measured_and_not_left_to_the_device(files):
     loaded, read = samples(files, label_truth), []
 

@@ -1,5 +1,6 @@
 """The device's painter beside the CPU's: equal truth, and pixels that differ by filters and rounding alone."""
 
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from tests.stand_ins import path, quick_warp, slow_warp
+from tests.test_warp_triton import run as run
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import Policy
@@ -276,6 +278,33 @@ def test_an_image_on_the_device_is_not_read_again_unless_its_file_was_edited(pic
     (fresh,) = Loader(loaded, planned, CANVAS, CANVAS, device_path=path())
     assert len(read) == 3 + 2
     assert torch.equal(edited.images, fresh.images)
+
+
+def test_the_fused_warp_fits_in(pictures, run):
+    """Everything that its tables can say, in Triton's interpreter."""
+    loaded = samples(pictures, box_truth)
+    turned = Policy(rotate=25, shift=0.2, border="mirror", contrast=0.4, erase=1.0, mixup=1.0, mixup_alpha=1.0)
+    planned = [plans(loaded, turned, 2)[0], plans(loaded, Policy(mosaic=1.0), 2)[0]]
+    for expected, ours in zip(*both(loaded, planned, partial(run, "warp_batch")), strict=True):
+        assert_same_but_filters(ours, expected)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("decode", ["cpu", "cuda"])
+def test_cuda_itself_equals_the_painter_of_the_cpu(pictures, name, truth, decode):
+    loaded, cuda = samples(pictures, truth), torch.device("cuda")
+    way = DevicePath.to(cuda, decode, cache=True)
+    planned, whole = plans(loaded, POLICIES[name], 3), (999, 999)  # so that neither decoder shrinks a file
+    assert way.takes(planned[0], None)
+    expected = list(Loader(loaded, planned, CANVAS, whole))
+    for _ in range(2):  # then out of the cache
+        batches = Loader(loaded, planned, CANVAS, whole, device=cuda, device_path=way)
+        for a, b in zip(batches, expected, strict=True):
+            assert a.images.device.type == "cuda"
+            assert_same_but_filters(replace(a, images=a.images.cpu(), targets=a.targets.to("cpu")), b)
 
 
 def test_border_is_grey_where_nothing_is_painted(pictures):

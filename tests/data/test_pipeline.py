@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+import vision_tasks
 from tests import factories, stand_ins
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data import loader as loader_module
+from vision_tasks.data.device_path import Journey
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.side_stream import WallClock
 from vision_tasks.data.upload import Upload, Uploads
@@ -150,6 +152,31 @@ def test_waiting_is_what_passes_between_asking_and_arriving():
     time.sleep(0.02)
     assert 0.02 <= clock.taken() < 0.04 + 0.5
     assert clock.taken() == 0
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    ("task", "model", "write"),
+    [
+        ("classify", "resnet18", factories.write_folder_per_class),
+        ("detect", "yolo11n", factories.write_voc),
+        ("segment", "unet:resnet18", factories.write_mask_pairs),
+    ],
+)
+def test_an_epoch_on_cuda_goes_by_the_device(tmp_path, monkeypatch, task, model, write):
+    finished = []
+    finish = Journey.finish
+    monkeypatch.setattr(Journey, "finish", lambda self, *given: finished.append(1) or finish(self, *given))
+    write(tmp_path / "data")
+    run = vision_tasks.train(
+        task, data=tmp_path / "data", model=model, epochs=1, batch_size=2, image_size=64, device="cuda",
+        out=tmp_path / "run",
+    )  # fmt: skip
+    (line,) = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert np.isfinite(line["loss"])
+    assert 0 <= line["data_wait"] <= 1
+    assert finished
 
 
 def steps_done(state):

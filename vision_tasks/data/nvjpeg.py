@@ -31,6 +31,8 @@ def batch_decoder(device: torch.device) -> BatchDecode:
     """nvJPEG on `device`."""
     from torchvision.io import ImageReadMode, decode_jpeg
 
+    device = torch.empty(0, device=device).device  # with its number
+
     def decode_all(files: list[Tensor]) -> list[Tensor]:
         images: list[Tensor] = decode_jpeg(files, mode=ImageReadMode.RGB, device=device)
         return images

@@ -41,7 +41,7 @@ def negated(whole: Path, to: Path) -> Path:
     proto = onnx.load(whole)
     for tensor in proto.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
-        if tensor.name == proto.graph.node[-1].input[1] or values.shape[:1] == (2,):
+        if values.dtype.kind == "f" and values.shape[:1] == (2,):  # of two classes
             tensor.CopyFrom(onnx.numpy_helper.from_array(-values, tensor.name))
     onnx.save(proto, to)
     return to

@@ -109,7 +109,7 @@ def test_pycocotools_reads_the_boxes(tmp_path):
 
 
 def test_a_chain_of_formats_ends_where_it_began(tmp_path):
-    written = write_yolo(tmp_path / "a", splits=())
+    written = write_yolo(tmp_path / "a", splits=(), described=False)
     for source, to, out in (("a", "voc", "b"), ("b", "coco", "c"), ("c", "yolo", "d")):
         convert_dataset(tmp_path / source, to, tmp_path / out, task="detect")
     first, last = truths(tmp_path / "a"), truths(tmp_path / "d")
@@ -234,6 +234,8 @@ def test_what_cant_be_converted_is_refused(tmp_path):
         convert_dataset(tmp_path / "masks", "yolo", tmp_path / "out")
     with pytest.raises(UserError, match="not empty; give another --out"):
         convert_dataset(tmp_path / "boxes", "yolo", tmp_path / "masks")
+    with pytest.raises(UserError, match="in the data set's own folder"):
+        convert_dataset(tmp_path / "boxes", "yolo", tmp_path / "boxes/yolo")
     assert not (tmp_path / "out").exists()
 
 

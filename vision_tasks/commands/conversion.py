@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,7 +28,11 @@ class Item:
     sample: Sample[Any]
     name: str  # a file name, unique where the target needs that
     size: Size
-    truth: Any  # B = 1, in original pixels
+
+    @property
+    def truth(self) -> Any:
+        """B = 1, in original pixels; read each time, for masks of a whole data set would fill the memory."""
+        return self.sample.truth(self.size)
 
 
 class Losses:
@@ -76,10 +80,12 @@ class Conversion:
                     yield item
 
 
-def collect(dataset: Dataset[Any], copy: bool, together: bool) -> tuple[Conversion, list[str]]:
+def collect(
+    dataset: Dataset[Any], copy: bool, together: bool, done: Callable[[int], None]
+) -> tuple[Conversion, list[str]]:
     """Everything there is to write, and a line for each image that can't be read, which is left out.
 
-    Names are unique within a split, or where all images lie `together` among all.
+    Names are unique within a split, or where all images lie `together` among all. `done` is told of each image.
     """
     splits: dict[str, list[Item]] = {}
     problems: list[str] = []
@@ -90,9 +96,11 @@ def collect(dataset: Dataset[Any], copy: bool, together: bool) -> tuple[Conversi
         for sample in samples:
             try:
                 size = read_header(_bytes(sample)).size
-                splits[split].append(Item(sample, names[sample.id], size, sample.truth(size)))
+                sample.truth(size)
+                splits[split].append(Item(sample, names[sample.id], size))
             except (DecodeError, OSError) as error:
                 problems.append(f"{sample.path}: {error}")
+            done(1)
     return Conversion(dataset, splits, Losses(), copy), problems
 
 
@@ -133,4 +141,4 @@ def run_lengths(inside: NDArray[np.bool_]) -> list[int]:
     """Pixels [H,W] as COCO's uncompressed run lengths: outside and inside in turn, down the columns."""
     flat = np.concatenate([[False], inside.T.ravel(), [not inside.T.ravel()[-1]]])
     ends = np.flatnonzero(flat[1:] != flat[:-1])
-    return np.diff(ends, prepend=0).tolist()
+    return [int(length) for length in np.diff(ends, prepend=0)]

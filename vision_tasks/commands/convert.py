@@ -20,8 +20,8 @@ from vision_tasks.commands.convert_voc import write_voc
 from vision_tasks.commands.convert_yolo import write_yolo
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import in_short
-from vision_tasks.doctor.opening import tasks_for
-from vision_tasks.engine.progress import say
+from vision_tasks.doctor.opening import require_outside, tasks_for
+from vision_tasks.engine.progress import progress, say
 from vision_tasks.errors import UserError, unknown_name
 
 _OUTLINED = "segment"  # the task whose truth keeps outlines
@@ -60,10 +60,11 @@ def convert_dataset(
     """
     if to not in TARGETS:
         raise unknown_name("format to convert to", to, TARGETS)
+    require_outside(out, data)
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{out}: is there already, and not empty; give another --out")
-    name = task or _task(data, to)
+    name = task or _task(data, to, data_format)
     if name not in TARGETS[to].tasks:
         raise UserError(f"{to}: holds what is read to {' or '.join(TARGETS[to].tasks)}, not to {name}")
     dataset = load_dataset(name, data, data_format)
@@ -72,9 +73,9 @@ def convert_dataset(
     return _convert(dataset, TARGETS[to], folder, copy, outlines=name == _OUTLINED)
 
 
-def _task(data: str | Path, to: str) -> str:
+def _task(data: str | Path, to: str, data_format: str | None) -> str:
     """What the data is read to: the first of the tasks that `to` holds."""
-    able = tasks_for(data)
+    able = tasks_for(data, None, data_format)
     for name in TARGETS[to].tasks:
         if name in able:
             return name
@@ -84,7 +85,8 @@ def _task(data: str | Path, to: str) -> str:
 
 
 def _convert(dataset: Dataset[Any], target: Target, folder: Path, copy: bool, outlines: bool) -> Losses:
-    conversion, problems = collect(dataset, copy, target.together)
+    with progress("reading", sum(map(len, dataset.splits.values()))) as bar:
+        conversion, problems = collect(dataset, copy, target.together, bar.advance)
     if not any(conversion.splits.values()):
         raise UserError(f"{dataset.root}: none of its images can be read ({problems[0]}), so nothing can be written")
     for problem in problems:

@@ -21,7 +21,7 @@ from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.data.loader import Loader
-from vision_tasks.doctor.opening import open_any
+from vision_tasks.doctor.opening import open_any, require_outside
 from vision_tasks.engine.progress import say
 from vision_tasks.errors import UserError
 from vision_tasks.tasks import get_task
@@ -56,6 +56,7 @@ def preview_dataset(
     path = Path(out)
     if path.suffix.lower() != ".png":
         raise UserError(f"--out {out}: the page is a PNG; give a name that ends in .png")
+    require_outside(out, data)
     name, dataset = open_any(data, task, data_format)
     settings = {"seed": seed} | ({"image_size": image_size} if image_size else {})
     config = resolve_config(get_task(name), None, augment, None, settings)

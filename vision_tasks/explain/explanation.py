@@ -162,6 +162,8 @@ def _add_activation(
         say(f"{info.id}: nothing of the kind is predicted there, so there is nothing to explain")
         return
     subject, activation = result
+    if not activation.any():
+        say(f"{info.id}: nothing in {layer.name} speaks for {subject.text}; what does may lie in another --layer")
     try:
         pixels, to_drawn = _drawable(upright(sample, spec.bands), info.placement)
     except DecodeError as error:

@@ -28,7 +28,7 @@ def filters_picture(model: nn.Module, name: str) -> Pixels:
     shown = [(f"{number}{part}", tile) for number, kernel in enumerate(weight) for part, tile in _tiles(kernel)][:_MOST]
     count, channels, height, width = weight.shape
     more = f", the first {_MOST} tiles" if len(shown) == _MOST < count * _parts(channels) else ""
-    title = f"{name}: {count} filters of {width}x{height}, {channels} channels{more}"
+    title = f"{name}: {count} filters of {width}x{height}, {channels} channel{'s' * (channels > 1)}{more}"
     return grid([tile for _, tile in shown], [text for text, _ in shown], title, side=48)
 
 

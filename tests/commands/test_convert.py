@@ -251,3 +251,17 @@ def test_the_command_says_what_is_lost(tmp_path, monkeypatch, capsys):
     assert "not kept: boxes around crowds, left out: 2" in said
     assert "train 0.png: not an image" in said
     assert f"7 images, 1 left out; wrote {tmp_path / 'out'}" in said
+
+
+@pytest.mark.shared
+def test_all_4177_nuclei_become_outlines(tmp_path, shared_data):
+    convert_dataset(shared_data / "segment-nuclei-dsb2018", "coco", tmp_path / "out")
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out/annotations").iterdir()]
+    assert sum(len(file["annotations"]) for file in files) == 4177
+    assert sum(len(file["images"]) for file in files) == 104
+
+
+@pytest.mark.shared
+def test_the_1131_marks_of_the_blood_cells_are_missed(tmp_path, shared_data):
+    losses = convert_dataset(shared_data / "detect-bccd-voc", "coco", tmp_path / "out", task="detect").counts
+    assert losses == {"objects marked truncated": 1131}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
     """
     twin = copy.deepcopy(model).eval()
     for convolution, norm in _pairs(twin, images):
-        layer: Any = twin.get_submodule(norm)
-        merged: Any = fuse_conv_bn_eval(twin.get_submodule(convolution), layer)
+        before, after = cast(nn.Conv2d, twin.get_submodule(convolution)), cast(nn.BatchNorm2d, twin.get_submodule(norm))
+        merged = fuse_conv_bn_eval(before, after)
         twin.set_submodule(convolution, merged)
         twin.set_submodule(norm, nn.Identity())
     pairs = zip(model.outputs(images), twin.outputs(images), strict=True)

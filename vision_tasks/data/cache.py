@@ -38,7 +38,7 @@ class ImageCache:
         seen = self._seen.setdefault((detail, bands), {})
         try:
             # Before its bytes are read: an edit between the two is then noticed the next time.
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             known = seen.get(path)
             if known is not None and known.stamp == stamp:
                 return self.file.load(known.slot) if known.slot is not None else read_image(path, detail, bands)
@@ -65,7 +65,7 @@ def content_key(data: bytes, detail: Size | None, bands: Bands | None) -> bytes:
     return blake2b(data, digest_size=KEY_BYTES, key=blake2b(setting, digest_size=32).digest()).digest()
 
 
-def _stamp(path: Path) -> int:
+def stamp_of(path: Path) -> int:
     """A number that is another one after the file was written to, or replaced, also if its size and date are kept."""
     found = path.stat()
     return hash((found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))

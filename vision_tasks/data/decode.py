@@ -24,30 +24,23 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vision_tasks.data.bands import to_bytes
 from vision_tasks.data.channels import count_channels, grey_to_bytes, stored_channels
 from vision_tasks.data.geotiff import Tags, read_tags, read_values
-from vision_tasks.data.jpeg import plain_jpeg
-from vision_tasks.data.limits import most_pixels
+from vision_tasks.data.header import CHOOSE_BANDS, Header, oriented, read_bytes, read_header, require_end, require_small
 from vision_tasks.data.unreadable import DecodeError as DecodeError
 from vision_tasks.errors import UserError
-from vision_tasks.geometry import affine, scale
+from vision_tasks.geometry import scale
 from vision_tasks.types import Bands, Matrix, Sample, Size
 from vision_tasks.warp import Pixels
 
-# The limit is ours, `most_pixels`: it is looked at as soon as a header is read. Pillow's own would stand in the way of
-# raising it. (A context manager would not be thread-safe.)
-Image.MAX_IMAGE_PIXELS = None
 # What is wrong with a file is told once, as its reason, and not by every library that has tried it, too.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-_ORIENTATION_TAG = 0x0112
-_PNG_END = b"\0\0\0\0IEND"
 _MOST_CHANNELS = 4  # RGB and alpha; a file with more has no colours that are meant to be seen
-_CHOOSE = "train with --bands 4,3,2 or --bands all"
 # What the decoder's low-pass leaves must still be shrunk by this much, or its softness shows (see `reduction_for`).
 _MARGIN = 1.5
 
@@ -62,31 +55,22 @@ class Decoded:
     reduction: int = 1  # 1, 2, 4 or 8: how far the decoder shrank it
 
 
-@dataclass(frozen=True)
-class _Header:
-    format: str
-    mode: str
-    size: Size  # before EXIF rotation
-    orientation: int  # EXIF 1..8
-    body: int  # where the pixel data may start in the file
-
-
 def read_image(path: Path, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
     """Decode `path` to RGB, or to `bands`; `detail` is the coarsest size that will do.
 
     Raises DecodeError, and UserError where bands need a package that isn't installed.
     """
-    return decode(_read_bytes(path), detail, bands)
+    return decode(read_bytes(path), detail, bands)
 
 
 def count_bands(path: Path) -> int:
     """How many bands an image file has, by its header. Raises DecodeError."""
-    return _bands_in(_read_bytes(path))
+    return _bands_in(read_bytes(path))
 
 
 def _bands_in(data: bytes) -> int:
     tags = read_tags(data)
-    return tags.bands if tags else count_channels(_read_header(data).mode)
+    return tags.bands if tags else count_channels(read_header(data).mode)
 
 
 def first_band_count(samples: Iterable[Sample[Any]]) -> int:
@@ -103,13 +87,6 @@ def first_band_count(samples: Iterable[Sample[Any]]) -> int:
     raise UserError(f"{first}, so their bands can't be counted")
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DecodeError(error.strerror or str(error)) from error
-
-
 def decode(data: bytes, detail: Size | None = None, bands: Bands | None = None) -> Decoded:
     """Decode an image file's bytes to RGB, or to `bands`; `detail` is the coarsest size that will do.
 
@@ -119,35 +96,35 @@ def decode(data: bytes, detail: Size | None = None, bands: Bands | None = None) 
     if bands:
         return _decode_tiff_bands(data, tags, bands) if tags else _decode_channels(data, bands)
     if tags and tags.bands > _MOST_CHANNELS:
-        raise DecodeError(f"has {tags.bands} bands; {_CHOOSE}")
-    header = _read_header(data)
+        raise DecodeError(f"has {tags.bands} bands; {CHOOSE_BANDS}")
+    header = read_header(data)
     reduction = reduction_for(header.size, detail) if header.format in ("JPEG", "MPO") and detail else 1
     pixels, reduction = _decode_pixels(data, header, reduction)
     to_file = scale(reduction, reduction)
-    oriented, size = _orientation(header.orientation, header.size)
-    return Decoded(pixels, size, oriented @ to_file, reduction)
+    to_original, size = oriented(header.orientation, header.size)
+    return Decoded(pixels, size, to_original @ to_file, reduction)
 
 
 def _decode_tiff_bands(data: bytes, tags: Tags, bands: Bands) -> Decoded:
     _require_bands(bands, tags.bands)
-    _require_small(tags.size, len(bands.numbers))
+    require_small(tags.size, len(bands.numbers))
     limits = bands.limits or ((0, tags.top) if tags.top else None)
     pixels = to_bytes(read_values(data, bands.numbers), limits)
-    to_original, size = _orientation(tags.orientation, tags.size)
+    to_original, size = oriented(tags.orientation, tags.size)
     return Decoded(pixels, size, to_original)
 
 
 def _decode_channels(data: bytes, bands: Bands) -> Decoded:
     """Bands of a file that isn't a TIFF are its channels."""
-    header = _read_header(data)
+    header = read_header(data)
     count = count_channels(header.mode)
     _require_bands(bands, count)
-    _require_end(data, header)
+    require_end(data, header)
     values = stored_channels(data, count)
     if values is None:
         values = _decode_pixels(data, header, 1)[0]
     pixels = to_bytes(values[..., [number - 1 for number in bands.numbers]], bands.limits)
-    to_original, size = _orientation(header.orientation, header.size)
+    to_original, size = oriented(header.orientation, header.size)
     return Decoded(pixels, size, to_original)
 
 
@@ -170,44 +147,9 @@ def reduction_for(size: Size, detail: Size) -> int:
     return 1
 
 
-def _read_header(data: bytes) -> _Header:
-    if not data:
-        raise DecodeError("the file is empty")
-    if plain := plain_jpeg(data):
-        _require_small(plain.size)
-        return _Header("JPEG", plain.mode, plain.size, 1, plain.body)
-    stream = io.BytesIO(data)
-    try:
-        image = Image.open(stream)
-        body = stream.tell()
-        orientation = _read_orientation(image, data)
-    except UnidentifiedImageError as error:
-        if tags := read_tags(data):
-            raise DecodeError(f"a TIFF of {tags.bands} bands that aren't colours as usual; {_CHOOSE}") from error
-        raise DecodeError("not an image, or of an unknown format") from error
-    except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
-        raise DecodeError(f"damaged: {error}") from error
-    _require_small((image.height, image.width))
-    return _Header(image.format or "", image.mode, (image.height, image.width), orientation, body)
-
-
-def _read_orientation(image: Image.Image, data: bytes) -> int:
-    # Without its chunk, Pillow would decode the whole PNG to look for one behind the pixels. A TIFF it turns by itself.
-    if image.format == "TIFF" or (image.format == "PNG" and b"eXIf" not in data):
-        return 1
-    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _require_small(size: Size, channels: int = 3) -> None:
-    """Refuse images of more than `most_pixels`; of many bands, every three count as one image's."""
-    if size[0] * size[1] * -(-channels // 3) > most_pixels():
-        raise DecodeError(f"larger than {most_pixels()} pixels; raise VISION_TASKS_MAX_PIXELS if it is meant to be")
-
-
-def _decode_pixels(data: bytes, header: _Header, reduction: int) -> tuple[Pixels, int]:
+def _decode_pixels(data: bytes, header: Header, reduction: int) -> tuple[Pixels, int]:
     """The pixels, and how far they are reduced: only OpenCV's JPEG decoder can do that."""
-    _require_end(data, header)
+    require_end(data, header)
     by_opencv = header.format == "PNG" or (header.format in ("JPEG", "MPO") and header.mode in ("L", "RGB"))
     if by_opencv and (pixels := _decode_opencv(data, reduction)) is not None:
         return _require_size(pixels, header, reduction), reduction
@@ -225,18 +167,7 @@ def _is_turned_tiff(data: bytes) -> bool:
     return tags is not None and tags.orientation != 1
 
 
-def _require_end(data: bytes, header: _Header) -> None:
-    """Refuse files cut short, of which decoders would make half a picture."""
-    if header.format in ("JPEG", "MPO"):
-        # The end marker, wherever it is, since other bytes may follow: it cannot occur inside the coded pixels.
-        complete = data.rfind(b"\xff\xd9", header.body) >= 0
-    else:
-        complete = header.format != "PNG" or data.rfind(_PNG_END, header.body) >= 0
-    if not complete:
-        raise DecodeError("the file is cut short")
-
-
-def _require_size(pixels: Pixels, header: _Header, reduction: int) -> Pixels:
+def _require_size(pixels: Pixels, header: Header, reduction: int) -> Pixels:
     expected = tuple(-(-side // reduction) for side in header.size)
     if pixels.shape[:2] != expected:
         raise DecodeError(f"decoded to {pixels.shape[:2]}, but its header says {expected}")
@@ -272,20 +203,3 @@ def _decode_pillow(data: bytes) -> Pixels | None:
         return np.array(image.convert("RGB"))
     except Exception:  # damaged data raises many kinds; OpenCV gets its chance, then the caller gives the reason
         return None
-
-
-def _orientation(code: int, size: Size) -> tuple[Matrix, Size]:
-    """The matrix file px -> upright px for an EXIF orientation, and the upright size (EXIF 2.3, tag 274)."""
-    height, width = size
-    upright = (width, height) if code >= 5 else size
-    matrices = {
-        1: (1, 0, 0, 0, 1, 0),
-        2: (-1, 0, width, 0, 1, 0),
-        3: (-1, 0, width, 0, -1, height),
-        4: (1, 0, 0, 0, -1, height),
-        5: (0, 1, 0, 1, 0, 0),
-        6: (0, -1, height, 1, 0, 0),
-        7: (0, -1, height, -1, 0, width),
-        8: (0, 1, 0, -1, 0, width),
-    }
-    return affine(*matrices[code]), upright

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vision_tasks.data.cache import Setting, _stamp
+from vision_tasks.data.cache import Setting, stamp_of
 from vision_tasks.data.notes import Noted
 from vision_tasks.data.originals import Key, Original, no_pixels
 
@@ -29,7 +29,7 @@ class DeviceCache:
     def key(path: Path, setting: Setting) -> Key | None:
         """What a file as it is now is kept under; None where it can't be looked at. To be asked before it is read."""
         try:
-            return path, _stamp(path), setting
+            return path, stamp_of(path), setting
         except OSError:
             return None
 

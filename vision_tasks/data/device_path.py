@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from vision_tasks.data import device_painter
-from vision_tasks.data.decode import Decoded, _read_bytes, decode, read_image
+from vision_tasks.data.decode import Decoded, decode, read_image
 from vision_tasks.data.decode_choice import DecodeChoice, Place, require_decoder
 from vision_tasks.data.device_cache import DeviceCache
 from vision_tasks.data.device_painter import Warp
+from vision_tasks.data.header import read_bytes
 from vision_tasks.data.notes import Noted, Notes
 from vision_tasks.data.nvjpeg import BatchDecode, batch_decoder, decode_each, problem_of, unread_jpeg
 from vision_tasks.data.originals import Key, Original, mean_greys
@@ -113,7 +114,7 @@ class Reader:
         key = None if self.cache is None else self.cache.key(path, (detail, bands))
         if self.cache is not None and key is not None and (found := self.cache.find(key)) is not None:
             return found
-        image = self.decode(_read_bytes(path), detail, bands)
+        image = self.decode(read_bytes(path), detail, bands)
         return image if key is None else _known_by(key, image)
 
     def decode(self, data: bytes, detail: Size, bands: Bands | None) -> Decoded:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vision_tasks.data.decode import _orientation, _read_header, _require_end
+from vision_tasks.data.header import oriented, read_header, require_end
 from vision_tasks.data.originals import Original, no_pixels
 
 # uint8 [bytes] each, on the CPU -> uint8 [3,h,w] each, on the device. Raises RuntimeError if it can't read one of them.
@@ -57,11 +57,11 @@ def unread_jpeg(data: bytes) -> Original | None:
     """
     if not data.startswith(_START):
         return None
-    header = _read_header(data)
+    header = read_header(data)
     if header.format != "JPEG" or header.mode not in ("L", "RGB") or data.find(_OTHER_COLOURS, 0, header.body) >= 0:
         return None
-    _require_end(data, header)
-    to_original, size = _orientation(header.orientation, header.size)
+    require_end(data, header)
+    to_original, size = oriented(header.orientation, header.size)
     jpeg = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     return Original(no_pixels(header.size), size, to_original, jpeg=jpeg)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
+from vision_tasks.data.header import read_orientation
 from vision_tasks.data.jpeg import plain_jpeg
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.types import Size
 
-_ORIENTATION = 0x0112
 _TURNED = 5  # EXIF orientations from here on swap height and width
 _BITS_TAG = 258  # BitsPerSample of TIFF
 _PNG_BITS = 24  # where a PNG says how many bits a channel has
@@ -47,18 +47,10 @@ def read_header(data: bytes) -> Header:
 
 def _read(image: Image.Image, data: bytes) -> Header:
     kind = image.format or ""
-    orientation = _orientation(image, kind, data)
+    orientation = read_orientation(image, data)
     size = (image.width, image.height) if orientation >= _TURNED else (image.height, image.width)
     frames = 1 if kind in _STILL else getattr(image, "n_frames", 1)
     return Header(kind, image.mode, size, orientation, _bits(image, kind, data), frames)
-
-
-def _orientation(image: Image.Image, kind: str, data: bytes) -> int:
-    # Pillow turns a TIFF by itself, and would decode a whole PNG to look for a chunk that isn't there.
-    if kind == "TIFF" or (kind == "PNG" and b"eXIf" not in data):
-        return 1
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
 
 
 def _bits(image: Image.Image, kind: str, data: bytes) -> int:

@@ -14,6 +14,7 @@ from vision_tasks.config import TrainConfig, read_config
 from vision_tasks.data.catalog import open_dataset, pick_split, split_remarks, train_val
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import first_band_count
+from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.flaws import in_short, write_flaws
 from vision_tasks.data.shard_names import is_name_of_shards, is_url
 from vision_tasks.data.shard_order import usual_buffer
@@ -136,13 +137,14 @@ def evaluate(
     precision: str = "fp32",
     engine: str = "torch",
     calibrate: bool = False,
+    decode: str = "cpu",
 ) -> dict[str, Any]:
     """Score a checkpoint, or stored predictions of any tool, on a split; writes `metrics.json` into `out` if given.
 
     With `calibrate`, a temperature is fitted to the validation split before, and kept in the checkpoint: `predict` and
     `evaluate` divide logits by it from then on. The scores say what it is, and what `ece` was without it.
-    Precision is fp32, and torch the engine, unless asked for otherwise, so that a score does not depend on the machine.
-    Raises UserError.
+    Precision is fp32, torch the engine, and the CPU decodes JPEG files, unless asked for otherwise, so that a score
+    does not depend on the machine. Raises UserError.
     """
     if (weights is None) == (predictions is None):
         raise UserError("give either --weights, to score a model, or --predictions, to score what is stored")
@@ -164,7 +166,10 @@ def evaluate(
         tempered = {} if file is None else _calibrate(file, inference, card, record, dataset, samples, batch_size)
         temperature = temperature_of(inference.model)
         inference = with_engine(inference, card, engine)
-        metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size)
+        path = DevicePath.to(inference.device, decode)
+        metrics, failures = score(inference, record, samples, card.classes, card.input, batch_size, device_path=path)
+        for remark in path.remarks() if path else ():
+            say(remark)
         metrics |= tempered | ({"temperature": temperature} if tempered or temperature != 1 else {})
         predicted = partial(predicted_again, inference, card.input, samples)
     else:
@@ -199,6 +204,7 @@ def predict(
     restart: bool = False,
     tile: int | None = None,
     watch: bool = False,
+    decode: str = "cpu",
 ) -> inference.Summary:
     """Run a checkpoint over images, and write `formats` of the task into `out`.
 
@@ -234,16 +240,19 @@ def predict(
         walk.require_images()
     again = Walk(walk.sources, walk.without)
     model = fastest(model, card, again, batch_size) if engine == AUTO else with_engine(model, card, engine)
+    path = DevicePath.to(model.device, decode)
     folder = _output_folder(Path(out))
     if restart:
         remove_earlier(record, folder)
     fingerprint = {
         "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}",
         "max-detections": str(max_detections), "tile": str(tile), "format": ",".join(chosen),
-        "precision": model.precision, "engine": engine,
+        "precision": model.precision, "engine": engine, "decode": decode,
     }  # fmt: skip
-    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, watch, fingerprint)
+    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint)
     summary = inference.predict(model, record, walk, card.input, folder, settings)
+    for remark in path.remarks() if path else ():
+        say(remark)
     written = [name for each in chosen for name in record.formats[each].writes]
     before = f" ({summary.before} of them by earlier calls)" if summary.before else ""
     say(

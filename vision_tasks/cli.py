@@ -31,6 +31,7 @@ _SOURCE_HELP = "File, folder, glob, tar, zip, video, .txt of paths, or - for pat
 _PREDICTIONS_HELP = (
     "Score these instead, of any tool: a CSV; for boxes COCO results or our predictions.jsonl; for masks a folder."
 )
+_DECODE_HELP = "What decodes JPEG files for a CUDA device: auto, cpu or cuda."
 _WEIGHTS_HELP = "Run folder, .safetensors file or name of a weight card."
 Data = Annotated[str, typer.Option(help=_DATA_HELP)]
 DataFormat = Annotated[str | None, typer.Option(help="On-disk format, where it should not be recognised.")]
@@ -65,9 +66,10 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
         precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
         cache: Annotated[
-            str | None, typer.Option(help="Where decoded images are kept: auto, none, ram or disk.")
+            str | None, typer.Option(help="Where decoded images are kept: auto, none, ram, disk or device.")
         ] = None,
         cache_budget: Annotated[str | None, typer.Option(help="Most bytes of them, as 4GB.")] = None,
+        decode: Annotated[str | None, typer.Option(help=_DECODE_HELP)] = None,
         seed: Annotated[int | None, typer.Option(help="Same seed, same weights.")] = None,
         out: Annotated[str | None, typer.Option(help="Run folder to make; default: runs/TASK-MODEL.")] = None,
         resume: Annotated[str | None, typer.Option(help="Run folder to continue where it stopped.")] = None,
@@ -83,6 +85,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
             "freeze": freeze, "freeze_epochs": freeze_epochs, "probe": probe or None, "class_weights": class_weights,
             "bands": bands, "band_range": band_range, "device": device, "precision": precision, "seed": seed,
             "data_format": data_format, "cache": cache, "cache_budget": cache_budget,
+            "decode": decode,
         }  # fmt: skip
         chosen = {name: value for name, value in given.items() if value is not None}
         _look_first(data, config=config, new_run=None if resume else out)
@@ -102,6 +105,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
         engine: Annotated[str, typer.Option(help="torch, compile, onnx or openvino.")] = "torch",
+        decode: Annotated[str, typer.Option(help=_DECODE_HELP)] = "cpu",
         calibrate: Annotated[
             bool, typer.Option("--calibrate", help="Fit a temperature on val before, and keep it in the checkpoint.")
         ] = False,
@@ -113,7 +117,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
                                batch_size=batch_size, device=device, precision=precision,
-                               data_format=data_format, engine=engine, calibrate=calibrate)  # fmt: skip
+                               data_format=data_format, engine=engine, calibrate=calibrate, decode=decode)  # fmt: skip
         _print_scores(metrics)
 
     @app.command()
@@ -132,6 +136,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         ] = None,
         device: Device = "auto",
         precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+        decode: Annotated[str, typer.Option(help=_DECODE_HELP)] = "cpu",
         engine: Annotated[
             str, typer.Option(help="torch, compile, onnx, openvino; auto is the fastest that agrees with torch.")
         ] = "torch",
@@ -147,7 +152,8 @@ def _task_app(task: str, summary: str) -> typer.Typer:
 
         summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                               max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision, engine=engine, restart=restart, tile=tile, watch=watch)  # fmt: skip
+                              precision=precision, engine=engine, restart=restart, tile=tile, watch=watch,
+                              decode=decode)  # fmt: skip
         if strict and summary.failed:
             raise typer.Exit(1)
 

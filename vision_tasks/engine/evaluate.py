@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.decode import read_image
+from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.painter import Read
 from vision_tasks.data.unreadable import DecodeError
@@ -50,11 +51,12 @@ def score(
     batch_size: int,
     intervals: bool = True,
     read: Read = read_image,
+    device_path: DevicePath | None = None,
 ) -> tuple[dict[str, Any], list[Failure]]:
     """The task's metrics of `model` over `samples`, and the files that could not be read (they are not scored).
 
     Without `intervals` they are those that a training reads, which some tasks have a faster metric for. `read` may be a
-    cache, for who comes again.
+    cache, for who comes again; `device_path` as of `Loader`.
     """
     make = task.metric if intervals else task.training_metric or task.metric
     metric = make(classes)
@@ -63,7 +65,7 @@ def score(
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(
         samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="original", device=model.device,
-        read=read,
+        read=read, device_path=device_path,
     )  # fmt: skip
     with progress("evaluating", len(samples)) as bar:
         for batch in loader:

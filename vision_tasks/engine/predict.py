@@ -16,6 +16,7 @@ from typing import Generic, cast
 import numpy as np
 
 from vision_tasks.augment.plan import fitted
+from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.windows import Windows, overview
 from vision_tasks.device import keep_freed_memory
@@ -52,6 +53,7 @@ class Settings:
     report: Report
     batch_size: int
     tile: int | None = None  # images with a longer side are predicted in tiles of so many pixels; None = none are
+    device_path: DevicePath | None = None  # as of `Loader`
     watch: bool = False  # whether to go on looking for new images until the user stops it
     fingerprint: Mapping[str, str] = field(default_factory=dict)  # what the rows depend on, by the names of options
 
@@ -165,7 +167,10 @@ class _Run(Generic[T]):
     def _whole(self, images: Iterator[tuple[Reading, bool]]) -> None:
         canvas, bands, device = self.spec.canvas, self.spec.bands, self.model.device
         plans = map(self._plan, _batches(images, self.settings.batch_size))
-        loader = Loader(self.readings.samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device)
+        loader = Loader(
+            self.readings.samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device,
+            device_path=self.settings.device_path,
+        )  # fmt: skip
         # Closed here: no thread may go on reading when the store is closed.
         with closing(cast("Generator[Batch[T]]", iter(loader))) as batches:
             for batch in batches:

@@ -22,7 +22,7 @@ def shared_cache(config: TrainConfig, samples: Sequence[Sample[T]], detail: Size
 
     Raises UserError, in all of them, where it can't be had.
     """
-    if config.probe or config.cache == "none":
+    if config.probe or config.cache in ("none", "device"):  # the device's is the loader's affair
         return None
     if config.cache == "auto" and config.epochs == 1:
         say("no cache: one epoch reads each image once")
@@ -37,6 +37,7 @@ def shared_cache(config: TrainConfig, samples: Sequence[Sample[T]], detail: Size
 def _first(config: TrainConfig, samples: Sequence[Sample[T]], detail: Size) -> tuple[ImageCache | None, str]:
     """The cache, and what is wrong."""
     try:
+        assert config.cache != "device"
         cache, remarks = make_cache(config.cache, config.cache_budget, samples, (detail, config.input.bands))
     except UserError as error:
         return None, str(error)

@@ -23,6 +23,7 @@ from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
 from vision_tasks.data.cache import ImageCache
 from vision_tasks.data.decode import read_image
+from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.shard_order import buffered_order, extents_of
@@ -124,6 +125,7 @@ class Training(Generic[T]):
     mean: WeightMean | None
     scalars: Scalars
     cache: ImageCache | None = None
+    device_path: DevicePath | None = None
     position: Position = field(default_factory=Position)
     failures: dict[str, Failure] = field(default_factory=dict)
 
@@ -210,6 +212,7 @@ class Training(Generic[T]):
             bands=config.input.bands,
             device=self.fabric.device,
             read=self.cache or read_image,
+            device_path=self.device_path,
         )
         with progress(f"epoch {epoch + 1}/{config.epochs}", len(self.data.train)) as bar:
             bar.advance(self.position.images)
@@ -217,6 +220,7 @@ class Training(Generic[T]):
             clock.asked()
             for part, batch in zip(parts[self.position.step :], loader, strict=True):
                 clock.arrived()
+                self._tell_of_path()
                 self._learn(part, batch, bar)
                 self.position.waited += clock.taken()
                 self.position.seconds += time.perf_counter() - asked
@@ -224,6 +228,10 @@ class Training(Generic[T]):
                 self._save_now_and_then(part, last=self.position.step == len(parts))
                 asked = time.perf_counter()
                 clock.asked()
+
+    def _tell_of_path(self) -> None:
+        for remark in self.device_path.remarks() if self.device_path else ():
+            say(remark)
 
     def _hold(self, epoch: int) -> None:
         """Hold still what this epoch does not train; where that changes, Fabric must wrap the model anew."""
@@ -401,7 +409,7 @@ class Training(Generic[T]):
         inference = self._inference(self.model if self.mean is None else self.mean.model)
         scores, failures = score(
             inference, self.task, self.data.val, self.data.classes, config.input, 2 * config.batch_size,
-            intervals=False, read=self.cache or read_image,
+            intervals=False, read=self.cache or read_image, device_path=self.device_path,
         )  # fmt: skip
         for failure in failures:
             self._count_failure(failure)
@@ -447,6 +455,7 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
     keep_freed_memory(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         fabric = fabric_for(device, config.processes)
+        path = DevicePath.to(fabric.device, config.decode, config.cache == "device", config.cache_budget)
         precision = _agreed_precision(config, device, fabric)
         say(
             f"training {config.model} on {describe(device)} in {precision}: "
@@ -454,7 +463,7 @@ def train(task: Task[T], config: TrainConfig, folder: RunFolder, data: TrainingD
         )
         cache = shared_cache(config, [*data.train, *data.val], _detail(config), fabric)
         training = _set_up(task, config, folder, data, fabric, precision, resume)
-        training.cache = cache
+        training.cache, training.device_path = cache, path
         if resume:
             training.resume()
         elif training.is_first:

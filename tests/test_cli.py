@@ -145,7 +145,7 @@ def test_a_prediction_of_unreadable_files_alone_is_an_error(run, tmp_path):
 def test_a_score_outside_of_its_interval_is_explained(run, monkeypatch):
     scores = {"map": 0.5, "map_ci": (0.2, 0.4), "map_50": 0.6, "map_50_ci": (0.5, 0.7), "mar": float("nan"),
               "mar_ci": (float("nan"), float("nan")), "images": 3}  # fmt: skip
-    monkeypatch.setattr("vision_tasks.api.evaluate", lambda *_, **__: scores)
+    monkeypatch.setattr("vision_tasks.commands.evaluate.evaluate", lambda *_, **__: scores)
     code, out, err = run("detect", "evaluate", "--data", ".", "--weights", "w")
     assert (code, out.splitlines()[0].split()) == (0, ["map", "0.5000", "[0.2000,", "0.4000]"])
     assert err.startswith("map: outside of its interval, which is meant so")
@@ -202,7 +202,7 @@ def test_stopping_by_hand_says_how_to_go_on(run, monkeypatch):
     def interrupted(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vision_tasks.api.train", interrupted)
+    monkeypatch.setattr("vision_tasks.commands.train.train", interrupted)
     code, _, err = run("classify", "train", "--data", ".")
     assert code == 1
     assert "--resume" in err
@@ -226,5 +226,5 @@ def test_errors_are_one_line(run, monkeypatch):
     def fail(*_args, **_options):
         raise UserError("first\n  second")
 
-    monkeypatch.setattr("vision_tasks.api.train", fail)
+    monkeypatch.setattr("vision_tasks.commands.train.train", fail)
     assert wrong(run("classify", "train", "--data", ".")) == "error: first second"

@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 import vision_tasks as vt
 from tests import factories
-from vision_tasks.api import resolve_config
 from vision_tasks.augment.policy import STRENGTHS, strength
+from vision_tasks.commands.configuration import resolve_config
 from vision_tasks.models.checkpoint import load_model
 from vision_tasks.models.registry import model_entry
 from vision_tasks.tasks import get_task
@@ -127,7 +127,8 @@ def test_stored_predictions_are_scored_as_scikit_learn_does(tmp_path):
     predicted = ["abc"[values.argmax()] for values in guesses.values()]
     assert found["top1"] == pytest.approx(accuracy_score(list(truth.values()), predicted))
     assert found["macro_f1"] == pytest.approx(f1_score(list(truth.values()), predicted, average="macro"))
-    assert {path.name for path in (tmp_path / "e").iterdir()} == {"metrics.json", "confusion.csv", "confusion.png"}
+    written = {"metrics.json", "confusion.csv", "confusion.png", "reliability.png"}
+    assert {path.name for path in (tmp_path / "e").iterdir()} == written
 
 
 def test_evaluate_takes_either_weights_or_predictions(tmp_path):
@@ -163,7 +164,7 @@ def test_names_of_any_bytes_train_and_resume(tmp_path):
 
 
 def test_a_card_of_other_tasks_is_not_fetched(monkeypatch):
-    monkeypatch.setattr("vision_tasks.api.data_path", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr("vision_tasks.commands.datasets.data_path", lambda *_: pytest.fail("fetched"))
     with pytest.raises(vt.UserError, match="is for segment, not for detect"):
         vt.train("detect", data="camvid")
     with pytest.raises(vt.UserError, match="is for detect and segment, not for classify"):

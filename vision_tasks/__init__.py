@@ -13,12 +13,13 @@ __version__ = "0.1.0"
 
 # Imported when first used: `import vision_tasks` and `vision-tasks --help` must not wait for torch.
 _PUBLIC = {
-    "load_dataset": "vision_tasks.api",
-    "train": "vision_tasks.api",
-    "evaluate": "vision_tasks.api",
-    "predict": "vision_tasks.api",
+    "load_dataset": "vision_tasks.commands.datasets",
+    "train": "vision_tasks.commands.train",
+    "evaluate": "vision_tasks.commands.evaluate",
+    "predict": "vision_tasks.commands.predict",
     "export": "vision_tasks.commands.export",
     "parity": "vision_tasks.commands.parity",
+    "explain": "vision_tasks.commands.explain",
     "create_model": "vision_tasks.models.registry",
     "load_model": "vision_tasks.models.checkpoint",
     "UserError": "vision_tasks.errors",

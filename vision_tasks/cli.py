@@ -90,9 +90,9 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         chosen = {name: value for name, value in given.items() if value is not None}
         _look_first(data, config=config, new_run=None if resume else out)
         chosen = _together(chosen, _settings(settings or []))
-        from vision_tasks import api
+        from vision_tasks.commands.train import train
 
-        api.train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
+        train(task, data=data, model=model, augment=augment, config=config, out=out, resume=resume, **chosen)
 
     @app.command()
     def evaluate(
@@ -113,11 +113,11 @@ def _task_app(task: str, summary: str) -> typer.Typer:
     ) -> None:
         """Score a checkpoint, or stored predictions, on a split, in original pixels."""
         _look_first(data)
-        from vision_tasks import api
+        from vision_tasks.commands.evaluate import evaluate
 
-        metrics = api.evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
-                               batch_size=batch_size, device=device, precision=precision,
-                               data_format=data_format, engine=engine, calibrate=calibrate, decode=decode)  # fmt: skip
+        metrics = evaluate(task, weights=weights, predictions=predictions, data=data, split=split, out=out,
+                           batch_size=batch_size, device=device, precision=precision,
+                           data_format=data_format, engine=engine, calibrate=calibrate, decode=decode)  # fmt: skip
         _print_scores(metrics)
 
     @app.command()
@@ -148,12 +148,12 @@ def _task_app(task: str, summary: str) -> typer.Typer:
     ) -> None:
         """Run a checkpoint over files and folders; called again, goes on with what is new, changed or not yet done."""
         _look_first(None, sources=source)
-        from vision_tasks import api
+        from vision_tasks.commands.predict import predict
 
-        summary = api.predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
-                              max_detections=max_detections, batch_size=batch_size, device=device,
-                              precision=precision, engine=engine, restart=restart, tile=tile, watch=watch,
-                              decode=decode)  # fmt: skip
+        summary = predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
+                          max_detections=max_detections, batch_size=batch_size, device=device,
+                          precision=precision, engine=engine, restart=restart, tile=tile, watch=watch,
+                          decode=decode)  # fmt: skip
         if strict and summary.failed:
             raise typer.Exit(1)
 
@@ -200,10 +200,10 @@ def explain(
 ) -> None:
     """Show what a network looks at: filters, feature maps, patches that excite a filter, Grad-CAM."""
     _look_first(data, sources=source)
-    from vision_tasks import api
+    from vision_tasks.commands.explain import explain
 
-    for path in api.explain(weights=weights, source=source, out=out, layer=layer, filter=filter, data=data,
-                            split=split, label=label, box=box, device=device, data_format=data_format):  # fmt: skip
+    for path in explain(weights=weights, source=source, out=out, layer=layer, filter=filter, data=data,
+                        split=split, label=label, box=box, device=device, data_format=data_format):  # fmt: skip
         print(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from tests.factories import save, texture, write_annotation, write_coco, write_coco_file, write_mask_pairs, write_yolo
-from vision_tasks.api import load_dataset
+from vision_tasks import load_dataset
 from vision_tasks.cli import main
 from vision_tasks.commands.conversion import new_names, run_lengths
 from vision_tasks.commands.convert import convert_dataset

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_tasks.api import load_dataset
+from vision_tasks import load_dataset
 from vision_tasks.commands import digits
 
 

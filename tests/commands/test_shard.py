@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from tests.factories import write_coco, write_folder_per_class, write_mask_pairs, write_mnist, write_table, write_yolo
-from vision_tasks import luck
-from vision_tasks.api import load_dataset, train
+from vision_tasks import load_dataset, luck, train
 from vision_tasks.augment.plan import Planner
 from vision_tasks.cli import main
 from vision_tasks.commands.shard import bytes_in, shard_dataset

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.factories import write_coco, write_folder_per_class
-from vision_tasks.api import evaluate, load_dataset, train
+from vision_tasks import evaluate, load_dataset, train
 from vision_tasks.commands.shard import shard_dataset
 from vision_tasks.data.decode import DecodeError, decode, first_band_count
 from vision_tasks.data.shard_index import ENDING

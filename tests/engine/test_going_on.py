@@ -274,7 +274,7 @@ import torch
 torch.set_num_threads(1)
 import vision_tasks as vt
 import vision_tasks.cli
-from vision_tasks import api
+from vision_tasks.commands.predict import predict
 vt.create_model("unet:resnet18", ("a", "b"))
 for line in sys.stdin:
     out, limit, seconds = line.split()

@@ -83,7 +83,9 @@ def test_names_of_classes_are_drawn_on_one_line(tmp_path: Path, monkeypatch: pyt
     """A class whose name no font has, or that has several lines, would end the evaluation or show empty boxes."""
     factories.write_mask_pairs(tmp_path / "data", images=2)
     seen = []
-    monkeypatch.setattr("vision_tasks.api.drawable", lambda classes: tuple(f"<{name}>" for name in classes))
-    monkeypatch.setattr("vision_tasks.api.write_worst", lambda *given: seen.append(given[5]))
+    monkeypatch.setattr(
+        "vision_tasks.commands.evaluate.drawable", lambda classes: tuple(f"<{name}>" for name in classes)
+    )
+    monkeypatch.setattr("vision_tasks.commands.evaluate.write_worst", lambda *given: seen.append(given[5]))
     found = vt.evaluate("segment", predictions=tmp_path / "data/test/masks", data=tmp_path / "data", out=tmp_path / "e")
     assert seen == [tuple(f"<{name}>" for name in found["per_class"])]

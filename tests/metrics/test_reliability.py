@@ -6,9 +6,7 @@ import torch
 from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from vision_tasks.metrics.classification import ClassificationMetric
-from vision_tasks.metrics.many_labels import ManyLabelMetric
-from vision_tasks.metrics.reliability import ReliabilityMetric, table, with_reliability
+from vision_tasks.metrics.reliability import ReliabilityMetric, table
 from vision_tasks.types import Labels
 
 
@@ -24,7 +22,7 @@ def test_equals_scikit_learn_and_torchmetrics() -> None:
     generator = torch.Generator().manual_seed(0)
     probability = (2 * torch.randn(400, 5, generator=generator)).softmax(dim=1)
     label = torch.randint(0, 5, (400,), generator=generator)
-    metric = with_reliability(ClassificationMetric)([f"c{i}" for i in range(5)])
+    metric = ReliabilityMetric([f"c{i}" for i in range(5)])
     for row, one in zip(probability, label.tolist(), strict=True):
         metric.update(Labels(row[None]), Labels.one_hot(one, 5), "1.jpg")
     scores = metric.compute(intervals=False)
@@ -38,8 +36,3 @@ def test_equals_scikit_learn_and_torchmetrics() -> None:
     expected = multiclass_calibration_error(probability, label, 5, n_bins=15, norm="l1").item()
     assert gaps.sum() / 400 == pytest.approx(expected, abs=1e-6)
     assert gaps.sum() / 400 == pytest.approx(scores["ece"], abs=1e-12)
-
-
-def test_only_metrics_of_one_class_have_it() -> None:
-    assert with_reliability(ClassificationMetric) is ReliabilityMetric
-    assert with_reliability(ManyLabelMetric) is ManyLabelMetric

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vision_tasks.api import load_dataset
 from vision_tasks.archive import appearing
 from vision_tasks.commands.conversion import Conversion, Losses, collect
 from vision_tasks.commands.convert_coco import write_coco
@@ -18,6 +17,7 @@ from vision_tasks.commands.convert_losses import count_unread
 from vision_tasks.commands.convert_masks import write_masks
 from vision_tasks.commands.convert_voc import write_voc
 from vision_tasks.commands.convert_yolo import write_yolo
+from vision_tasks.commands.datasets import load_dataset
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import in_short
 from vision_tasks.doctor.opening import require_outside, tasks_for

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vision_tasks import api, recipes
+from vision_tasks import recipes
 from vision_tasks.commands.digits import write_digits, write_scenes
+from vision_tasks.commands.evaluate import evaluate
+from vision_tasks.commands.predict import predict
+from vision_tasks.commands.train import train
 from vision_tasks.config import TrainConfig
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import next_free
@@ -70,11 +73,11 @@ def _run(out: Path, job: Job) -> str:
     config, task = job.config, job.config.task
     say(f"\n== {task}: {config.model}{f' ({job.remark})' if job.remark else ''}")
     started = time.monotonic()
-    run = api.train(task, config=config, out=out / job.name / "run")
+    run = train(task, config=config, out=out / job.name / "run")
     seconds = time.monotonic() - started
-    metrics = api.evaluate(task, weights=run, data=config.data, split="test", out=out / job.name / "evaluation")
+    metrics = evaluate(task, weights=run, data=config.data, split="test", out=out / job.name / "evaluation")
     predictions = out / job.name / "predictions"
-    api.predict(task, weights=run, source=_some(job.pictures), out=predictions, conf=job.confidence,
+    predict(task, weights=run, source=_some(job.pictures), out=predictions, conf=job.confidence,
                 max_detections=job.max_detections)  # fmt: skip
     scores = ", ".join(f"{key} {metrics[key]:.3f}" for key in TASKS[task].headline)
     return f"| {task} | {config.model} | {scores} | {seconds:.0f} s |"

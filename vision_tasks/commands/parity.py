@@ -10,8 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vision_tasks import api
+from vision_tasks.commands.datasets import load_dataset
+from vision_tasks.commands.evaluate import evaluate
 from vision_tasks.commands.export import export
+from vision_tasks.commands.predict import predict
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.engine.export import FORMATS
 from vision_tasks.engine.progress import downloading, say
@@ -95,13 +97,13 @@ def parity(
     allowed = SAME if precision == "fp32" else BETWEEN
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        rows = [_row("evaluate", headline, api.evaluate(record.name, weights=weights, precision=precision, **options))]
+        rows = [_row("evaluate", headline, evaluate(record.name, weights=weights, precision=precision, **options))]
         if stored := _stored(record, weights, folder, precision, options):
             rows.append(_row("predict", headline, stored))
         files = [Path(file) for file in exported]
         files += [export(weights=weights, to=each, out=folder / f"{each}{FORMATS[each].suffix}") for each in ways]
         for file in files:
-            rows.append(_row(file.name, headline, api.evaluate(record.name, weights=file, **options), allowed))
+            rows.append(_row(file.name, headline, evaluate(record.name, weights=file, **options), allowed))
     if precision != "fp32" and files:
         say(f"exported files run in fp32 and may differ by {BETWEEN}, for the weights ran in {precision}")
     return Parity(rows)
@@ -126,7 +128,7 @@ def _stored(
     record: Task[Any], weights: Path | str, scratch: Path, precision: str, options: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The scores of what `predict` wrote of the split's images, under their own names."""
-    dataset = api.load_dataset(record.name, options["data"], options["data_format"])
+    dataset = load_dataset(record.name, options["data"], options["data_format"])
     samples: Sequence[Sample[Any]] = pick_split(dataset, options["split"])
     if any(sample.pixels is not None or sample.data is not None for sample in samples):
         say("images lie many in a file: they make no folder, and `predict` is left out")
@@ -136,10 +138,10 @@ def _stored(
         link = source / sample.id
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(sample.path.absolute())
-    api.predict(record.name, weights=weights, source=source, out=out, formats="jsonl", conf=0.0,
+    predict(record.name, weights=weights, source=source, out=out, formats="jsonl", conf=0.0,
                 batch_size=options["batch_size"], precision=precision)  # fmt: skip
     stored = out / record.formats[record.always[0]].writes[0]
     try:
-        return api.evaluate(record.name, predictions=stored, **options)
+        return evaluate(record.name, predictions=stored, **options)
     except UserError as error:
         raise UserError(f"what predict wrote can't be scored: {error}") from error

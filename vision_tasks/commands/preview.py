@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vision_tasks import luck
-from vision_tasks.api import resolve_config
 from vision_tasks.augment.plan import Planner, fitted
+from vision_tasks.commands.configuration import resolve_config
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.data.loader import Loader

@@ -21,9 +21,9 @@ from typing import Any
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from vision_tasks import luck
-from vision_tasks.api import load_dataset
 from vision_tasks.archive import appearing
 from vision_tasks.cards import dataset_card, dataset_names
+from vision_tasks.commands.datasets import load_dataset
 from vision_tasks.commands.shard_members import Members, members_of
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import Flaw, in_short

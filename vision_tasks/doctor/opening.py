@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_tasks.api import load_dataset
 from vision_tasks.cards import dataset_card, dataset_names
+from vision_tasks.commands.datasets import load_dataset
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.shard_names import is_name_of_shards
 from vision_tasks.download import data_path

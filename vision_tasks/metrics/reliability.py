@@ -6,12 +6,10 @@ expected calibration error, so that it is the mean of their gaps, weighted by im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from vision_tasks.metrics.base import Metric
 from vision_tasks.metrics.classification import BINS, ClassificationMetric
 from vision_tasks.metrics.ratios import Array, ratio
 
@@ -36,8 +34,3 @@ def table(confidence: Array, right: Array) -> dict[str, Array]:
     sums = {"confidence": confidence, "accuracy": right}
     means = {name: ratio(np.bincount(bins, each, BINS), images) for name, each in sums.items()}
     return {"images": images.astype(np.int64), **means}
-
-
-def with_reliability(metric: Callable[[Sequence[str]], Metric[Any]]) -> Callable[[Sequence[str]], Metric[Any]]:
-    """The metric that gives `reliability` too, where there is one."""
-    return ReliabilityMetric if metric is ClassificationMetric else metric

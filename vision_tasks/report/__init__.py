@@ -14,6 +14,7 @@ WRITERS: Mapping[str, tuple[str, str]] = {
     "confusion": ("confusion", "write_confusion"),
     "curves": ("curves", "write_curves"),
     "label_errors": ("label_errors", "write_label_errors"),
+    "reliability": ("reliability", "write_reliability"),
 }
 
 

@@ -21,6 +21,7 @@ from vision_tasks.data.readers import (
 from vision_tasks.data.readers.stored_labels import read_stored_labels
 from vision_tasks.metrics.classification import ClassificationMetric
 from vision_tasks.metrics.many_labels import ManyLabelMetric
+from vision_tasks.metrics.reliability import ReliabilityMetric
 from vision_tasks.tasks.base import Format, Output, Task
 from vision_tasks.tasks.drawing import caption
 from vision_tasks.tasks.outputs.csv_table import csv_table
@@ -90,7 +91,8 @@ _ONE_OF_THEM: Task[Labels] = Task(
         csv_labels.READER,
         folder_per_class.READER,
     ),
-    metric=ClassificationMetric,
+    metric=ReliabilityMetric,
+    training_metric=ClassificationMetric,
     score="top1",
     headline=("top1", "top5", "macro_f1"),
     record=record,
@@ -112,6 +114,7 @@ _ONE_OF_THEM: Task[Labels] = Task(
 _SEVERAL = replace(
     _ONE_OF_THEM,
     metric=ManyLabelMetric,
+    training_metric=None,
     score="map",
     headline=("map", "macro_f1"),
     record=record_many,

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from tests import factories
-from vision_tasks import api
+from vision_tasks.commands.explain import explain
 from vision_tasks.errors import UserError
-from vision_tasks.explain.filters import filters_picture
-from vision_tasks.explain.images import images_in
-from vision_tasks.explain.layers import layers_of
-from vision_tasks.explain.patches import strongest_patches
-from vision_tasks.explain.pictures import grid, heat_on, stretched
+from vision_tasks.explanations.filters import filters_picture
+from vision_tasks.explanations.images import images_in
+from vision_tasks.explanations.layers import layers_of
+from vision_tasks.explanations.patches import strongest_patches
+from vision_tasks.explanations.pictures import grid, heat_on, stretched
 from vision_tasks.models.checkpoint import save_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.types import InputSpec
@@ -47,7 +47,7 @@ def test_every_picture_is_listed_and_the_weights_are_as_they_were(tmp_path: Path
     out = photos / "why"  # within the source: a second call does not look at what the first one wrote
     options = {"weights": weights, "source": photos, "out": out, "layer": "net.c3", "filter": 2, "label": "b"}
     for _ in range(2):
-        written = api.explain(**options)
+        written = explain(**options)
     rows = lines(out)
     assert [out / row["file"] for row in rows] == written
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == sorted(row["file"] for row in rows)
@@ -62,7 +62,7 @@ def test_every_picture_is_listed_and_the_weights_are_as_they_were(tmp_path: Path
 )
 def test_boxes_and_masks_have_pictures_too(tmp_path: Path, photos: Path, name: str, side: int) -> None:
     weights = saved(tmp_path / "w.safetensors", name, side)
-    api.explain(weights=weights, source=photos / "one.jpg", out=tmp_path / "out")
+    explain(weights=weights, source=photos / "one.jpg", out=tmp_path / "out")
     assert [row["shows"] for row in lines(tmp_path / "out")] == ["filters", "feature maps", "class activation"]
     picture = np.asarray(Image.open(tmp_path / "out" / "class_activation" / "one.jpg.png"))
     assert picture.shape[1] == 2 * 60 * 5  # both sides enlarged until they have 256 pixels or more
@@ -81,19 +81,19 @@ def test_boxes_and_masks_have_pictures_too(tmp_path: Path, photos: Path, name: s
 def test_wrong_input_is_one_line(tmp_path: Path, photos: Path, options: dict, message: str) -> None:
     weights = saved(tmp_path / "w.safetensors", "lenet5", 28)
     with pytest.raises(UserError, match=message):
-        api.explain(**{"weights": weights, "source": photos, "out": tmp_path / "out"} | options)
+        explain(**{"weights": weights, "source": photos, "out": tmp_path / "out"} | options)
 
 
 def test_unreadable_images_are_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = saved(tmp_path / "w.safetensors", "lenet5", 28)
     factories.save(tmp_path / "s" / "good.png", factories.texture((30, 30), np.random.default_rng(0)))
     (tmp_path / "s" / "bad.png").write_bytes(b"broken")
-    api.explain(weights=weights, source=tmp_path / "s", out=tmp_path / "out", layer="net.c1", filter=0)
+    explain(weights=weights, source=tmp_path / "s", out=tmp_path / "out", layer="net.c1", filter=0)
     assert "bad.png" in capsys.readouterr().err
     assert {row.get("image", "good.png") for row in lines(tmp_path / "out")} == {"good.png"}
     (tmp_path / "s" / "good.png").unlink()
     with pytest.raises(UserError, match="none of 1 images could be read"):
-        api.explain(weights=weights, source=tmp_path / "s", out=tmp_path / "out")
+        explain(weights=weights, source=tmp_path / "s", out=tmp_path / "out")
 
 
 def test_images_of_two_sources_may_have_one_name(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from vision_tasks.explain.layers import Layer
-from vision_tasks.explain.pictures import grey, grid
+from vision_tasks.explanations.layers import Layer
+from vision_tasks.explanations.pictures import grey, grid
 from vision_tasks.warp import Pixels
 
 _RGB = 3

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vision_tasks.explain.layers import layers_of, maps_of
-from vision_tasks.explain.receptive_field import receptive_fields
+from vision_tasks.explanations.layers import layers_of, maps_of
+from vision_tasks.explanations.receptive_field import receptive_fields
 from vision_tasks.models.registry import create_model
 
 Steps = list[tuple[int, int, int]]  # kernel, stride, padding of each layer

@@ -22,13 +22,13 @@ from vision_tasks.engine.evaluate import fitted_plans, nothing_readable
 from vision_tasks.engine.progress import progress, say
 from vision_tasks.engine.upright import upright
 from vision_tasks.errors import UserError
-from vision_tasks.explain.class_activation import explained
-from vision_tasks.explain.feature_maps import maps_picture
-from vision_tasks.explain.filters import filters_picture, first_convolution
-from vision_tasks.explain.layers import Layer, chosen_layer, layers_of, maps_of
-from vision_tasks.explain.patches import patches_picture, strongest_patches
-from vision_tasks.explain.pictures import heat_on
-from vision_tasks.explain.subject import Subject, Wish
+from vision_tasks.explanations.class_activation import explained
+from vision_tasks.explanations.feature_maps import maps_picture
+from vision_tasks.explanations.filters import filters_picture, first_convolution
+from vision_tasks.explanations.layers import Layer, chosen_layer, layers_of, maps_of
+from vision_tasks.explanations.patches import patches_picture, strongest_patches
+from vision_tasks.explanations.pictures import heat_on
+from vision_tasks.explanations.subject import Subject, Wish
 from vision_tasks.files import write_text
 from vision_tasks.geometry import scale
 from vision_tasks.models.base import TaskModel

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vision_tasks.errors import UserError
-from vision_tasks.explain.layers import Layer, watched
-from vision_tasks.explain.subject import Subject, Wish, subject_of
+from vision_tasks.explanations.layers import Layer, watched
+from vision_tasks.explanations.subject import Subject, Wish, subject_of
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.evidence import evidence
 

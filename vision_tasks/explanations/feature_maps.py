@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vision_tasks.explain.pictures import grid, stretched
+from vision_tasks.explanations.pictures import grid, stretched
 from vision_tasks.warp import Pixels
 
 _MOST = 64

@@ -1,5 +1,7 @@
 """Grad-CAM: by hand on a network of three weights, and computed again from the network's parts."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vision_tasks.errors import UserError
-from vision_tasks.explain.class_activation import class_activation, explained
-from vision_tasks.explain.layers import chosen_layer, layers_of
-from vision_tasks.explain.subject import Wish
-from vision_tasks.models.base import ModelInfo
+from vision_tasks.explanations.class_activation import class_activation, explained
+from vision_tasks.explanations.layers import Layer, chosen_layer, layers_of
+from vision_tasks.explanations.subject import Wish
+from vision_tasks.models.base import ModelInfo, TaskModel
 from vision_tasks.models.classifier import Classifier
 from vision_tasks.models.evidence import evidence
 from vision_tasks.models.registry import create_model
@@ -126,25 +128,52 @@ def test_a_box_is_the_one_that_predict_gives(name: str) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolo26n", "fasterrcnn_mobilenet_v3_large_320_fpn"])
-def test_the_gradient_of_a_box_is_its_slope(name: str) -> None:
-    """What the best score gains by a little more of a map is what its gradient says, through whatever lies between."""
+def nudged(model: TaskModel, layer: Layer, shift: Tensor, function: Callable[[], Tensor]) -> Tensor:
+    """`function` while the maps of the layer are moved by `shift`."""
+    handle = model.get_submodule(layer.name).register_forward_hook(lambda *call: call[2] + shift)
+    try:
+        return function()
+    finally:
+        handle.remove()
+
+
+def test_the_gradient_of_a_box_is_its_slope() -> None:
+    """What the best score gains by a little more of a map is what its gradient says, through regions and pooling."""
     torch.manual_seed(0)
-    model, image = create_model(name, NAMES).eval(), picture(96)
+    model, image = create_model("fasterrcnn_mobilenet_v3_large_320_fpn", NAMES).eval(), picture(96)
     layer = chosen_layer(layers_of(model, image), None)
-    part = model.get_submodule(layer.name)
 
     def score(shift: Tensor) -> Tensor:
-        handle = part.register_forward_hook(lambda *call: call[2] + shift)
-        found = evidence(model, image).score.max()
-        handle.remove()
-        return found
+        return nudged(model, layer, shift, lambda: evidence(model, image).score.max())
 
     shift = torch.zeros(1, layer.channels, *layer.size, requires_grad=True)
     (gradient,) = torch.autograd.grad(score(shift), shift)
     step = 1e-2 * gradient / gradient.norm()
     slope = (score(step) - score(-step)).item() / 2e-2
     assert slope == pytest.approx(gradient.norm().item(), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolo26n"])
+def test_the_gradient_of_a_box_is_that_of_ultralytics_own_scores(name: str) -> None:
+    torch.manual_seed(0)
+    model, image = create_model(name, NAMES).eval(), picture(96)
+    # An untrained one gives all places the same score, nearly: which is best would be a matter of rounding.
+    for head in model.modules():
+        if isinstance(head, nn.Conv2d) and head.out_channels == len(NAMES):
+            nn.init.normal_(head.weight, std=30)
+    layer = chosen_layer(layers_of(model, image), None)
+    shift = torch.zeros(1, layer.channels, *layer.size, requires_grad=True)
+    ours = nudged(model, layer, shift, lambda: evidence(model, image).score.max())
+
+    def theirs() -> Tensor:
+        found = model.net.eval()(image)[0]  # [1,4+K,N], or the best boxes [1,N,6] with the score in the fifth column
+        return found[..., 4].max() if found.shape[-1] == 6 else found[:, 4:].max()
+
+    expected = nudged(model, layer, shift, theirs)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    gradients = [torch.autograd.grad(score, shift)[0] for score in (ours, expected)]
+    assert gradients[1].norm() > 0
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-3 * gradients[1].abs().max().item())
 
 
 def test_a_layer_on_which_nothing_depends_is_an_error() -> None:

@@ -16,9 +16,9 @@ from torch import Tensor
 from vision_tasks.data.loader import Loader
 from vision_tasks.engine.evaluate import fitted_plans, nothing_readable
 from vision_tasks.engine.progress import progress, say
-from vision_tasks.explain.layers import Layer, maps_of
-from vision_tasks.explain.pictures import grid
-from vision_tasks.explain.receptive_field import receptive_fields
+from vision_tasks.explanations.layers import Layer, maps_of
+from vision_tasks.explanations.pictures import grid
+from vision_tasks.explanations.receptive_field import receptive_fields
 from vision_tasks.models.base import TaskModel
 from vision_tasks.types import Failure, InputSpec, Region, Sample
 from vision_tasks.warp import Pixels

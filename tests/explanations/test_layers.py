@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from vision_tasks.errors import UserError
-from vision_tasks.explain.layers import chosen_layer, layers_of, maps_of, watched
+from vision_tasks.explanations.layers import chosen_layer, layers_of, maps_of, watched
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.summary import summarise
 

@@ -1,0 +1,131 @@
+"""`predict`: a checkpoint over files, folders, archives and videos, and what it says of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_tasks.commands.given import PathLike, load_for, output_folder, require_positive, suited
+from vision_tasks.data.device_path import DevicePath
+from vision_tasks.engine import predict as inference
+from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
+from vision_tasks.engine.engine_choice import fastest
+from vision_tasks.engine.engines import AUTO, with_engine
+from vision_tasks.engine.progress import say
+from vision_tasks.engine.sources import Walk
+from vision_tasks.errors import UserError, some, unknown_name
+from vision_tasks.files import sha256_of
+from vision_tasks.models.weights import resolve
+from vision_tasks.tasks import Report, Task, get_task
+from vision_tasks.tasks.base import Table
+from vision_tasks.tasks.fonts import unwritable
+from vision_tasks.tasks.tiling import SMALLEST_TILE
+
+
+def predict(
+    task: str,
+    *,
+    weights: PathLike,
+    source: PathLike | Sequence[PathLike],
+    out: PathLike,
+    formats: str | Sequence[str] = inference.FORMATS,
+    conf: float = 0.25,
+    max_detections: int = 300,
+    batch_size: int = 16,
+    device: str = "auto",
+    precision: str = "fp32",
+    engine: str = "torch",
+    restart: bool = False,
+    tile: int | None = None,
+    watch: bool = False,
+    decode: str = "cpu",
+) -> inference.Summary:
+    """Run a checkpoint over images, and write `formats` of the task into `out`.
+
+    `source` names files, folders, globs, tar and zip archives, videos, text files of paths, or is `-` for paths from
+    standard input. Of an archive every image is predicted in place, of a video every frame.
+
+    `formats` are names, or one text of them with commas; `tasks/outputs` describes each. Boxes, or several labels of an
+    image, below the score `conf` are not reported, and no more boxes of an image than `max_detections`, the best.
+    An earlier call into `out` with the same settings is gone on with, whatever ended it: only new and changed images
+    are predicted, and those that failed. Other settings are an error, unless `restart` removes what was written;
+    nothing else in `out` is touched. Images with a side of more than `tile` pixels are predicted in overlapping tiles
+    of so many. With `watch` the sources are looked at again and again, until Ctrl-C. `engine` computes the network:
+    torch, compile, onnx, openvino, or with auto the fastest here that says what torch says.
+    Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
+    """
+    record = get_task(task)
+    require_positive(batch_size=batch_size, max_detections=max_detections)
+    _require_tiles(record, tile)
+    chosen = _formats(record, formats)
+    refuse_earlier(record, Path(out), restart)
+    model, card = load_for(record, weights, device, precision)
+    record = suited(record, card.exclusive)
+    if "drawings" in chosen and (names := unwritable(card.classes)):
+        say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
+    # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
+    walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
+    again = Walk(walk.sources, walk.without)
+    model = fastest(model, card, again, batch_size) if engine == AUTO else with_engine(model, card, engine)
+    path = DevicePath.to(model.device, decode)
+    folder = output_folder(Path(out))
+    if restart:
+        remove_earlier(record, folder)
+    fingerprint = {
+        "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}",
+        "max-detections": str(max_detections), "tile": str(tile), "format": ",".join(chosen),
+        "precision": model.precision, "engine": engine, "decode": decode,
+    }  # fmt: skip
+    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint)
+    summary = inference.predict(model, record, walk, card.input, folder, settings)
+    for remark in path.remarks() if path else ():
+        say(remark)
+    _tell(summary, [name for each in chosen for name in record.formats[each].writes], folder)
+    if not summary.predicted and not watch:
+        raise UserError(f"none of {summary.failed} images could be predicted; {folder / FAILURES} says why")
+    return summary
+
+
+def _require_tiles(record: Task[Any], tile: int | None) -> None:
+    if tile is not None and record.stitch is None:
+        raise UserError(f"--tile: what {record.name} says of a tile says nothing of its image; leave it out")
+    if tile is not None and tile < SMALLEST_TILE:
+        raise UserError(f"--tile must be {SMALLEST_TILE} pixels or more, not {tile}: try the model's image size")
+
+
+def _formats(record: Task[Any], named: str | Sequence[str]) -> tuple[str, ...]:
+    """What is written: the formats that were asked for and those that always are, in the task's order."""
+    names = [name.strip() for name in named.split(",")] if isinstance(named, str) else named
+    for name in names:
+        if name not in record.formats:
+            raise unknown_name(f"format of {record.name}", name, record.formats)
+        if isinstance(chosen := record.formats[name], Table):
+            chosen.require()
+    return tuple(name for name in record.formats if name in names or name in record.always)
+
+
+def _looked_at(walk: Walk, watch: bool) -> Walk:
+    """`walk`, after a look at whether it leads anywhere."""
+    if watch and walk.reads_standard_input:
+        raise UserError("--watch looks again and again, and standard input can be read once; give a folder")
+    if not watch:
+        walk.require_images()
+    return walk
+
+
+def _weights_id(weights: PathLike) -> str:
+    """What other weights would differ in, wherever they lie."""
+    file = resolve(weights).file
+    assert file is not None  # it was loaded
+    return sha256_of(file)[:16]
+
+
+def _tell(summary: inference.Summary, written: Sequence[str], folder: Path) -> None:
+    before = f" ({summary.before} of them by earlier calls)" if summary.before else ""
+    say(
+        f"{summary.predicted} images predicted{before}, {summary.failed} could not be, {summary.skipped} other files "
+        f"skipped; wrote {', '.join(written)} into {folder}"
+    )
+    if summary.predicted and summary.failed:
+        say(f"those that could not be are listed in {folder / FAILURES}, with the reason")

@@ -157,10 +157,14 @@ def test_the_gradient_of_a_box_is_its_slope() -> None:
 def test_the_gradient_of_a_box_is_that_of_ultralytics_own_scores(name: str) -> None:
     torch.manual_seed(0)
     model, image = create_model(name, NAMES).eval(), picture(96)
-    # An untrained one gives all places the same score, nearly: which is best would be a matter of rounding.
-    for head in model.modules():
-        if isinstance(head, nn.Conv2d) and head.out_channels == len(NAMES):
-            nn.init.normal_(head.weight, std=30)
+    # With the statistics of an untrained one all places have the same score, nearly: the best would be one of rounding.
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = None  # the mean of all batches
+        if isinstance(part, nn.Conv2d) and part.out_channels == len(NAMES):
+            nn.init.normal_(part.weight, std=0.01)
+    model.train().net(torch.cat([image, image.flip(2)]))
+    model.eval()
     layer = chosen_layer(layers_of(model, image), None)
     shift = torch.zeros(1, layer.channels, *layer.size, requires_grad=True)
     ours = nudged(model, layer, shift, lambda: evidence(model, image).score.max())

@@ -134,6 +134,12 @@ class TrainConfig(BaseModel):
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0)
     accumulate: int = Field(1, gt=0, description="batches whose gradients are added up before a step")
+    norm_off: int = Field(
+        0,
+        ge=0,
+        description="epochs at the end that normalise by the statistics gathered until then, as evaluation does: for "
+        "batches too small or too mixed to speak for all images",
+    )
     optimiser: Literal["sgd", "adam", "adamw"] = "adamw"
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
     lr: float = Field(gt=0)

@@ -41,6 +41,15 @@ class Holder:
             part.requires_grad_(False).eval()
 
 
+def keep_statistics(model: nn.Module, gathered: nn.Module | None) -> None:
+    """From now on `model` normalises batches by statistics that stay: those that `gathered` has, or its own."""
+    for name, part in model.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+            if gathered is not None:
+                part.load_state_dict(dict(gathered.get_submodule(name).named_buffers()), strict=False)
+
+
 def _parts(model: TaskModel[Any], what: str | int) -> list[nn.Module]:
     if what == "none":
         return []

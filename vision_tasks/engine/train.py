@@ -46,6 +46,7 @@ from vision_tasks.engine.optimisation import (
     balanced_weights,
     class_counts,
     held_at,
+    keep_statistics,
     make_optimiser,
     start_momentum,
 )
@@ -241,6 +242,9 @@ class Training(Generic[T]):
             still = "everything" if what == "none" else f"everything but the backbone's first {what} parts"
             say(f"{still} learns from now on, {self.config.fine_tune_rate:g} times as fast")
             self.held, self.module = what, self.fabric.setup_module(self.model)
+        if epoch >= self.config.epochs - self.config.norm_off:
+            # Of the mean of weights, if there is one: its statistics look back over more than a few batches.
+            keep_statistics(self.model, self.mean and self.mean.model)
 
     def _parts(self, epoch: int) -> list[Part]:
         """This process' parts of the epoch."""

@@ -244,7 +244,7 @@ class Training(Generic[T]):
             self.held, self.module = what, self.fabric.setup_module(self.model)
         if epoch >= self.config.epochs - self.config.norm_off:
             # Of the mean of weights, if there is one: its statistics look back over more than a few batches.
-            keep_statistics(self.model, self.mean and self.mean.model)
+            keep_statistics(self.model, self.mean.model if self.mean else None)
 
     def _parts(self, epoch: int) -> list[Part]:
         """This process' parts of the epoch."""

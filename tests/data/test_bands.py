@@ -256,11 +256,11 @@ def test_nothing_beside_the_image_is_read(tmp_path: Path) -> None:
 
 def test_a_bomb_of_bands_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tiff(tmp_path / "a.tif", noise(size=(30, 30)))
-    monkeypatch.setattr(decoding, "most_pixels", lambda: 1800)
+    monkeypatch.setattr("vision_tasks.data.header.most_pixels", lambda: 1800)
     assert read_image(path, bands=Bands((1, 2, 3, 4, 5, 6))).pixels.shape == (30, 30, 6)
     monkeypatch.setattr(decoding, "read_values", lambda *_: pytest.fail("the values were read"))
     for count, limit in ((3, 899), (7, 1800)):
-        monkeypatch.setattr(decoding, "most_pixels", partial(int, limit))
+        monkeypatch.setattr("vision_tasks.data.header.most_pixels", partial(int, limit))
         with pytest.raises(DecodeError, match="VISION_TASKS_MAX_PIXELS"):
             read_image(path, bands=Bands(tuple(range(1, count + 1))))
 

@@ -685,7 +685,7 @@ def test_what_is_cached_and_why_is_said(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [({"cache": "ram", "cache_budget": "1kB"}, "raise --cache-budget"),
-     ({"cache": "attic"}, "'auto', 'none', 'ram' or 'disk'"),
+     ({"cache": "attic"}, "'auto', 'none', 'ram', 'disk' or 'device'"),
      ({"cache_budget": "much"}, "cache_budget")],
 )  # fmt: skip
 def test_wrong_caches_are_the_users_errors_before_anything_is_written(tmp_path, settings, complaint):

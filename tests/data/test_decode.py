@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
-from vision_tasks.data import decode as decoding
 from vision_tasks.data.decode import DecodeError, count_bands, decode, read_image, reduction_for
 from vision_tasks.warp import warp_into
 
@@ -243,10 +242,10 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_decoded_and_the_limit_can_be_raised(monkeypatch):
-    monkeypatch.setattr(decoding, "most_pixels", lambda: 1000)
+    monkeypatch.setattr("vision_tasks.data.header.most_pixels", lambda: 1000)
     with pytest.raises(DecodeError, match=r"larger than 1000 pixels; raise VISION_TASKS_MAX_PIXELS"):
         decode(encoded(Image.fromarray(SMOOTH), "PNG"))
-    monkeypatch.setattr(decoding, "most_pixels", lambda: SMOOTH.shape[0] * SMOOTH.shape[1])
+    monkeypatch.setattr("vision_tasks.data.header.most_pixels", lambda: SMOOTH.shape[0] * SMOOTH.shape[1])
     assert np.array_equal(decode(encoded(Image.fromarray(SMOOTH), "PNG")).pixels, SMOOTH)
 
 

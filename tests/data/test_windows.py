@@ -241,7 +241,7 @@ def test_without_rasterio_files_are_decoded_whole(tmp_path: Path, monkeypatch: p
 
 
 def test_the_limit_is_for_what_is_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vision_tasks.data.decode.most_pixels", lambda: 10_000)
+    monkeypatch.setattr("vision_tasks.data.header.most_pixels", lambda: 10_000)
     path = write_tiff(tmp_path / "a.tif", noise(), photometric="rgb")
     with open_windows(path) as image:
         assert image.read((0, 0, 90, 90)).shape == (90, 90, 3)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.classifier import Classifier
-from vision_tasks.models.modes import mode
+from vision_tasks.models.modes import mode, without_autocast
 from vision_tasks.models.segmenter import Segmenter
 from vision_tasks.models.ultralytics_yolo import UltralyticsYolo
 from vision_tasks.types import Boxes, Labels, Masks
@@ -47,6 +47,6 @@ def _of_pixels(model: Segmenter, images: Tensor) -> Masks:
 @_evidence.register
 def _of_places(model: UltralyticsYolo, images: Tensor) -> Boxes:
     # In training mode, which `outputs` sets, the head of one box an object is cut off from the layers below it.
-    with torch.autocast(images.device.type, enabled=False):
+    with without_autocast(images.device):
         _, raw = model.net(images)
         return model.decoder((model._all_boxes(raw),), (images.shape[-2], images.shape[-1]))

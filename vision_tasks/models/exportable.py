@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.decoding import Decoder
-from vision_tasks.models.modes import mode
+from vision_tasks.models.modes import mode, without_autocast
 from vision_tasks.types import T
 
 
@@ -33,5 +33,5 @@ class Exportable(TaskModel[T]):
         """Predictions in canvas pixels."""
         with mode(self.modules(), training=False):
             outputs = self.outputs(images)
-        with torch.autocast(images.device.type, enabled=False):
+        with without_autocast(images.device):
             return self.decoder(outputs, (images.shape[-2], images.shape[-1]))

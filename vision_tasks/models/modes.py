@@ -1,10 +1,11 @@
-"""Training flags of single modules, set for a moment."""
+"""Modes set for a moment: training flags of single modules, and no lower precision."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 
 
@@ -19,3 +20,10 @@ def mode(modules: Iterable[nn.Module], training: bool) -> Iterator[None]:
     finally:
         for module, flag in before:
             module.training = flag
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Inside, precision stays what it is, whatever runs around it; tensors without data (meta) know no other."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -22,7 +22,7 @@ from vision_tasks.models.base import ModelInfo
 from vision_tasks.models.boxes import training_truth
 from vision_tasks.models.decoding import BoxCandidates, RankedBoxes
 from vision_tasks.models.exportable import Exportable
-from vision_tasks.models.modes import mode
+from vision_tasks.models.modes import mode, without_autocast
 from vision_tasks.types import Boxes
 
 # What ultralytics' validator uses: nearly all scores, because average precision integrates over them.
@@ -58,7 +58,7 @@ class UltralyticsYolo(Exportable[Boxes]):
     def forward(self, images: Tensor, targets: Boxes) -> dict[str, Tensor]:
         """Losses against the boxes that have an area and are no crowds."""
         raw = self._raw(images)
-        with torch.autocast(images.device.type, enabled=False):
+        with without_autocast(images.device):
             total, _ = self._loss(images.device)(raw, _truth(images, targets))
         # ultralytics multiplies by the batch size, as its recipes sum gradients over images; undone here, so that one
         # learning rate means the same step for every model and every batch size.
@@ -68,7 +68,7 @@ class UltralyticsYolo(Exportable[Boxes]):
     def outputs(self, images: Tensor) -> tuple[Tensor]:
         """Boxes and scores of all places [B,4+K,N]; of two heads, those of the one that answers."""
         raw = self._raw(images)
-        with torch.autocast(images.device.type, enabled=False):
+        with without_autocast(images.device):
             return (self._all_boxes(raw),)
 
     @property

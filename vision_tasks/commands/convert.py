@@ -17,10 +17,9 @@ from vision_tasks.commands.convert_losses import count_unread
 from vision_tasks.commands.convert_masks import write_masks
 from vision_tasks.commands.convert_voc import write_voc
 from vision_tasks.commands.convert_yolo import write_yolo
-from vision_tasks.commands.datasets import load_dataset
+from vision_tasks.commands.datasets import load_dataset, require_outside, tasks_for
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import in_short
-from vision_tasks.doctor.opening import require_outside, tasks_for
 from vision_tasks.engine.progress import progress, say
 from vision_tasks.errors import UserError, unknown_name
 

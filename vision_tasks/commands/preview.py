@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.commands.configuration import resolve_config
+from vision_tasks.commands.datasets import open_any, require_outside
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.data.loader import Loader
-from vision_tasks.doctor.opening import open_any, require_outside
 from vision_tasks.engine.progress import say
 from vision_tasks.errors import UserError
 from vision_tasks.tasks import get_task

@@ -22,20 +22,16 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from vision_tasks import luck
 from vision_tasks.archive import appearing
-from vision_tasks.cards import dataset_card, dataset_names
-from vision_tasks.commands.datasets import load_dataset
+from vision_tasks.commands.datasets import introduce, load_dataset, require_outside, tasks_for
 from vision_tasks.commands.shard_members import Members, members_of
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.data.flaws import Flaw, in_short
+from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.shard_about import ABOUT
-from vision_tasks.data.shard_names import is_name_of_shards
 from vision_tasks.data.shard_writer import ShardWriter
 from vision_tasks.data.unreadable import DecodeError
-from vision_tasks.download import data_path
-from vision_tasks.engine.progress import Bar, downloading, progress, say
+from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
-from vision_tasks.tasks import TASKS
 from vision_tasks.types import Sample
 
 _READ_IN_ORDER = ("val", "test")
@@ -58,7 +54,7 @@ def shard_dataset(
     most = bytes_in(str(shard_size))
     dataset = load_dataset(task or _only_task(data), data, data_format)
     folder = _new_folder(Path(out), dataset.root)
-    _introduce(dataset)
+    introduce(dataset, ())
     with appearing(folder) as staging:
         writers, left_out = _write(dataset, staging, most)
         shards = {name: (split, count) for split, writer in writers.items() for name, count in writer.samples.items()}
@@ -83,41 +79,17 @@ def bytes_in(text: str) -> int:
 
 def _only_task(data: str | Path) -> str:
     """The task that the data is for. Raises UserError where more than one could be meant."""
-    if str(data) in dataset_names() and not Path(data).exists():
-        return dataset_card(str(data)).task
-    with downloading() as report:
-        path = data_path(data, report)
-    if not path.exists() and not is_name_of_shards(path):
-        raise UserError(f"{path}: no such file or folder; check PATH")
-    able = [
-        name
-        for name, task in TASKS.items()
-        if any((reader.of_shards or path.exists()) and reader.recognises(path) for reader in task.readers)
-    ]
-    if len(able) == 1:
-        return able[0]
-    if able:
-        raise UserError(f"{path}: can be read to {' or '.join(able)}; say which by --task")
-    known = "; ".join(f"{reader.format}: {reader.looks_like}" for task in TASKS.values() for reader in task.readers)
-    raise UserError(f"{path}: is not laid out in a way that is known here; expected {known}")
+    able = tasks_for(data)
+    if len(able) > 1:
+        raise UserError(f"{data}: can be read to {' or '.join(able)}; say which by --task")
+    return able[0]
 
 
-def _new_folder(out: Path, root: Path) -> Path:
-    here, there = out.absolute(), root.absolute()
-    if root.is_dir() and (here.resolve() == there.resolve() or there.resolve() in here.resolve().parents):
-        raise UserError(
-            f"{out}: lies in the data set's own folder {root}, which would be another one then; give another --out"
-        )
+def _new_folder(out: Path, data: Path) -> Path:
+    require_outside(out, data)
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UserError(f"{out}: is there already, and not empty; give another --out")
     return out
-
-
-def _introduce(dataset: Dataset[Any]) -> None:
-    splits = ", ".join(f"{name} {len(samples)}" for name, samples in dataset.splits.items())
-    say(f"{dataset.root}: {dataset.format}, {len(dataset.classes)} classes; {splits}")
-    for line in in_short(dataset.flaws, dataset.classes):
-        say(f"flaw: {line}")
 
 
 def _write(dataset: Dataset[Any], folder: Path, most: int) -> tuple[dict[str, ShardWriter], list[Flaw]]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from vision_tasks.commands.datasets import open_any, require_outside, tasks_for
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.doctor.balance import Tally, balance_findings, tally
 from vision_tasks.doctor.duplicates import duplicate_findings
 from vision_tasks.doctor.finding import Finding, is_healthy, worst_first
 from vision_tasks.doctor.images import examine_images
 from vision_tasks.doctor.labels import label_findings, mistake_findings
-from vision_tasks.doctor.opening import open_any, require_outside, tasks_for
 from vision_tasks.doctor.pictures import picture_findings
 from vision_tasks.doctor.sequences import sequence_findings
 from vision_tasks.engine.progress import progress, say

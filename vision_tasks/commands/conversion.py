@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_tasks.data.dataset import Dataset
+from vision_tasks.data.header import bytes_of
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.doctor.header import read_header
 from vision_tasks.types import Sample, Size
@@ -95,7 +96,7 @@ def collect(
         splits[split] = []
         for sample in samples:
             try:
-                size = read_header(_bytes(sample)).size
+                size = read_header(bytes_of(sample)).size
                 sample.truth(size)
                 splits[split].append(Item(sample, names[sample.id], size))
             except (DecodeError, OSError) as error:
@@ -131,10 +132,6 @@ def _stem(name: str) -> str:
 def stem_of(name: str) -> str:
     """A file's name without its suffix, by which labels are found."""
     return os.path.splitext(name)[0]  # noqa: PTH122
-
-
-def _bytes(sample: Sample[Any]) -> bytes:
-    return sample.data() if sample.data is not None else sample.path.read_bytes()
 
 
 def run_lengths(inside: NDArray[np.bool_]) -> list[int]:

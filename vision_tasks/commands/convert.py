@@ -17,7 +17,7 @@ from vision_tasks.commands.convert_losses import count_unread
 from vision_tasks.commands.convert_masks import write_masks
 from vision_tasks.commands.convert_voc import write_voc
 from vision_tasks.commands.convert_yolo import write_yolo
-from vision_tasks.commands.datasets import load_dataset, require_outside, tasks_for
+from vision_tasks.commands.datasets import load_dataset, require_new, require_outside, tasks_for
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import in_short
 from vision_tasks.engine.progress import progress, say
@@ -60,9 +60,7 @@ def convert_dataset(
     if to not in TARGETS:
         raise unknown_name("format to convert to", to, TARGETS)
     require_outside(out, data)
-    folder = Path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"{out}: is there already, and not empty; give another --out")
+    folder = require_new(out)
     name = task or _task(data, to, data_format)
     if name not in TARGETS[to].tasks:
         raise UserError(f"{to}: holds what is read to {' or '.join(TARGETS[to].tasks)}, not to {name}")

@@ -95,6 +95,14 @@ def require_outside(out: PathLike, data: PathLike) -> None:
         raise UserError(f"{out}: lies in the data set's own folder {data}, which stays as it is; give another --out")
 
 
+def require_new(out: PathLike) -> Path:
+    """The folder that is to be written whole. Raises UserError where it is a file, or holds anything."""
+    folder = Path(out)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{out}: is there already, and not empty; give another --out")
+    return folder
+
+
 def _with_format(data_format: str, readers: Sequence[tuple[str, Reader[Any]]]) -> list[str]:
     named = [name for name, reader in readers if reader.format == data_format]
     if not named:

@@ -66,8 +66,10 @@ def predict(
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
-    again = Walk(walk.sources, walk.without)
-    model = fastest(model, card, again, batch_size) if engine == AUTO else with_engine(model, card, engine)
+    if engine == AUTO:
+        model = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
+    else:
+        model = with_engine(model, card, engine)
     path = DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
     if restart:

@@ -22,7 +22,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from vision_tasks import luck
 from vision_tasks.archive import appearing
-from vision_tasks.commands.datasets import introduce, load_dataset, require_outside, tasks_for
+from vision_tasks.commands.datasets import introduce, load_dataset, require_new, require_outside, tasks_for
 from vision_tasks.commands.shard_members import Members, members_of
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import Flaw
@@ -53,7 +53,8 @@ def shard_dataset(
     """
     most = bytes_in(str(shard_size))
     dataset = load_dataset(task or _only_task(data), data, data_format)
-    folder = _new_folder(Path(out), dataset.root)
+    require_outside(out, dataset.root)
+    folder = require_new(out)
     introduce(dataset, ())
     with appearing(folder) as staging:
         writers, left_out = _write(dataset, staging, most)
@@ -83,13 +84,6 @@ def _only_task(data: str | Path) -> str:
     if len(able) > 1:
         raise UserError(f"{data}: can be read to {' or '.join(able)}; say which by --task")
     return able[0]
-
-
-def _new_folder(out: Path, data: Path) -> Path:
-    require_outside(out, data)
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out}: is there already, and not empty; give another --out")
-    return out
 
 
 def _write(dataset: Dataset[Any], folder: Path, most: int) -> tuple[dict[str, ShardWriter], list[Flaw]]:

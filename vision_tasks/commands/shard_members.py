@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vision_tasks.data.folders import is_image
-from vision_tasks.data.unreadable import DecodeError
+from vision_tasks.data.header import bytes_of
 from vision_tasks.errors import UserError
 from vision_tasks.types import Boxes, Labels, Masks, Sample, Size
 
@@ -48,12 +48,7 @@ def _image(sample: Sample[Any]) -> tuple[str, bytes]:
         done, data = cv2.imencode(".png", np.ascontiguousarray(sample.pixels()[..., ::-1]))
         assert done
         return "png", data.tobytes()
-    try:
-        data_ = sample.data() if sample.data else sample.path.read_bytes()
-    except OSError as error:
-        raise DecodeError(error.strerror or str(error)) from error
-    name = sample.path.name
-    return (sample.path.suffix[1:].lower() if is_image(name) else "img"), data_
+    return (sample.path.suffix[1:].lower() if is_image(sample.path.name) else "img"), bytes_of(sample)
 
 
 def _size_of(data: bytes) -> Size | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -13,7 +14,7 @@ from vision_tasks.data.jpeg import plain_jpeg
 from vision_tasks.data.limits import most_pixels
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.geometry import affine
-from vision_tasks.types import Matrix, Size
+from vision_tasks.types import Matrix, Sample, Size
 
 # The limit is ours, `most_pixels`: it is looked at as soon as a header is read. Pillow's own would stand in the way of
 # raising it. (A context manager would not be thread-safe.)
@@ -35,7 +36,13 @@ class Header:
     body: int  # where the pixel data may start in the file
 
 
+def bytes_of(sample: Sample[Any]) -> bytes:
+    """The image file of a sample, wherever it lies. Raises DecodeError."""
+    return sample.data() if sample.data is not None else read_bytes(sample.path)
+
+
 def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises DecodeError."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.decode import decode
+from vision_tasks.data.header import bytes_of
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.doctor.header import Header, read_header
 from vision_tasks.doctor.perceptual import grey_of, hashes_of, thumbnail
@@ -123,7 +124,7 @@ def _examined(split: str, sample: Sample[Any], classes: tuple[str, ...], pixels:
             data, header, decoded = _decoded(sample)
             seen = replace(seen, header=header, look=_look(data, header, decoded) if pixels else None)
         else:
-            data = _bytes(sample)
+            data = bytes_of(sample)
             seen = replace(seen, header=read_header(data))
         seen = replace(seen, digest=sha256(data).digest() if data else b"")
     except (DecodeError, MemoryError) as error:
@@ -144,17 +145,8 @@ def _decoded(sample: Sample[Any]) -> tuple[bytes, Header, Pixels]:
     if sample.pixels is not None:
         values = sample.pixels()
         return b"", Header("", "RGB", (values.shape[0], values.shape[1])), values
-    data = _bytes(sample)
+    data = bytes_of(sample)
     return data, read_header(data), decode(data).pixels
-
-
-def _bytes(sample: Sample[Any]) -> bytes:
-    if sample.data is not None:
-        return sample.data()
-    try:
-        return sample.path.read_bytes()
-    except OSError as error:
-        raise DecodeError(error.strerror or str(error)) from error
 
 
 def _look(data: bytes, header: Header, pixels: Pixels) -> Look:

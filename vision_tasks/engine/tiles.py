@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, Never, cast
+from typing import Generic, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from vision_tasks.data.loader import Loader
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.data.windows import Windows, overview
 from vision_tasks.engine.evaluate import Inference
+from vision_tasks.engine.reading import no_truth
 from vision_tasks.geometry import letterbox, scale
 from vision_tasks.tasks.tiling import OnDemand, Stitch, Stitching, Tile, tiles_of
 from vision_tasks.types import Bands, Batch, InputSpec, Matrix, Patch, Placement, Sample, Size, T
@@ -66,7 +67,7 @@ class TilePredictor(Generic[T]):
         """The prediction for each source, in its original pixels, on the CPU."""
 
         def sample(number: int) -> Sample[T]:
-            return Sample(str(number), Path(), _no_truth, pixels=sources[number].pixels)
+            return Sample(str(number), Path(), no_truth, pixels=sources[number].pixels)
 
         samples, step = OnDemand(len(sources), sample), self.batch_size
         numbers = (range(len(sources))[start : start + step] for start in range(0, len(sources), step))
@@ -125,7 +126,3 @@ def _back(predictions: T, batch: Batch[T], sources: Sequence[_Source]) -> Iterat
 def _renumbered(bands: Bands | None) -> Bands | None:
     """As the loader sees what `Windows` has read already: all of its channels, as bytes."""
     return bands and Bands(tuple(range(1, len(bands.numbers) + 1)))
-
-
-def _no_truth(size: Size | None) -> Never:
-    raise AssertionError("prediction reads no truth")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vision_tasks.data.header import read_bytes
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.store import Version
 from vision_tasks.files import sha256_of
@@ -38,10 +39,7 @@ class Item:
         """The bytes of the image file. Raises DecodeError."""
         if self.member is not None:
             return self.member()
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DecodeError(error.strerror or str(error)) from error
+        return read_bytes(self.path)
 
     def sha256(self) -> str:
         """Of the file, or where there is none of the pixels. Raises DecodeError."""

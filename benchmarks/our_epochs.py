@@ -28,7 +28,7 @@ from benchmarks.peers.loaders import BATCH, JITTER, MEAN, SIZE, STD, WORKERS
 from vision_tasks import load_dataset, luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
-from vision_tasks.data.cache_choice import make_cache
+from vision_tasks.data.caches.choice import make_cache
 from vision_tasks.data.catalog import pick_split
 from vision_tasks.data.decode import read_image
 from vision_tasks.data.loader import Loader

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vision_tasks.data.decode_choice import DecodeChoice
-from vision_tasks.data.device_path import DevicePath
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.types import RaggedImages, Size
 from vision_tasks.warp import BORDER, warp_into, warp_reference
 

@@ -45,7 +45,7 @@ ADAPTERS = {
     "albumentations": {"augment/albumentations_file.py"},
     "hotcoco": {"metrics/coco.py", "data/readers/coco_outline.py"},
 }
-CUDA_FILES = {"device.py", "data/decode.py", "data/loader.py", "data/side_stream.py", "warp_triton.py"}
+CUDA_FILES = {"device.py", "data/decode.py", "data/loader.py", "data/on_device/side_stream.py", "warp_triton.py"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

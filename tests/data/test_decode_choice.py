@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from tests.data.test_device_painter import CANVAS, label_truth, samples
+from tests.data.on_device.test_painter import CANVAS, label_truth, samples
 from tests.data.test_nvjpeg import files as files
 from tests.stand_ins import decode_or_raise, path
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.decode import decode
 from vision_tasks.data.decode_choice import DecodeChoice, require_decoder
-from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

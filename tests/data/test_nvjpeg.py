@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from tests.data.test_device_painter import (
+from tests.data.on_device.test_painter import (
     CANVAS,
     assert_equal_batches,
     assert_same_but_filters,
@@ -23,9 +23,9 @@ from tests.stand_ins import decode_or_raise, path
 from vision_tasks.augment.plan import fitted
 from vision_tasks.config import Policy
 from vision_tasks.data import nvjpeg
+from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.decode import DecodeError, decode
 from vision_tasks.data.decode_choice import DecodeChoice
-from vision_tasks.data.device_cache import DeviceCache
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.nvjpeg import decode_each, problem_of, unread_jpeg
 

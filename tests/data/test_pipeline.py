@@ -20,10 +20,10 @@ import vision_tasks
 from tests import factories, stand_ins
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data import loader as loader_module
-from vision_tasks.data.device_path import Journey
 from vision_tasks.data.loader import Loader
-from vision_tasks.data.side_stream import WallClock
-from vision_tasks.data.upload import Upload, Uploads
+from vision_tasks.data.on_device.path import Journey
+from vision_tasks.data.on_device.side_stream import WallClock
+from vision_tasks.data.on_device.upload import Upload, Uploads
 from vision_tasks.types import Batch, Labels, Sample
 
 CANVAS = (8, 8)

@@ -18,7 +18,7 @@ from tests.factories import write_coco, write_folder_per_class
 from vision_tasks import evaluate, load_dataset, train
 from vision_tasks.commands.shard import shard_dataset
 from vision_tasks.data.decode import DecodeError, decode, first_band_count
-from vision_tasks.data.shard_index import ENDING
+from vision_tasks.data.shards.index import ENDING
 from vision_tasks.engine.upright import upright
 from vision_tasks.errors import UserError
 
@@ -470,7 +470,7 @@ def test_a_server_without_parts_is_named(tmp_path, server):
 
 
 def test_a_server_that_is_away_is_the_users_error(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("vision_tasks.data.shard_media._PAUSE", 0.001)
+    monkeypatch.setattr("vision_tasks.data.shards.media._PAUSE", 0.001)
     with pytest.raises(UserError, match="can't be read"):
         load_dataset("classify", "http://127.0.0.1:9/train-0.tar")
 

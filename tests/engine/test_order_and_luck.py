@@ -17,10 +17,10 @@ from tests import stand_ins
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
+from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.decode_choice import DecodeChoice
-from vision_tasks.data.device_cache import DeviceCache
-from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.painter import Painter
 from vision_tasks.engine.batching import balanced_order, cut
 from vision_tasks.types import Boxes, Labels, Masks, Sample

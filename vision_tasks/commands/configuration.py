@@ -9,7 +9,7 @@ from vision_tasks.augment.policy import strength
 from vision_tasks.cards import is_weight_name
 from vision_tasks.commands.given import PathLike, require_model_of
 from vision_tasks.config import TrainConfig, read_config
-from vision_tasks.data.shard_names import is_name_of_shards, is_url
+from vision_tasks.data.shards.names import is_name_of_shards, is_url
 from vision_tasks.engine.run_folder import RunFolder
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import model_of

@@ -11,7 +11,7 @@ from vision_tasks.commands.given import PathLike
 from vision_tasks.data.catalog import open_dataset
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.flaws import in_short
-from vision_tasks.data.shard_names import is_name_of_shards
+from vision_tasks.data.shards.names import is_name_of_shards
 from vision_tasks.download import data_path
 from vision_tasks.engine.progress import downloading, say
 from vision_tasks.errors import UserError, some, unknown_name

@@ -13,8 +13,8 @@ from vision_tasks.commands.datasets import introduce, load_dataset
 from vision_tasks.commands.given import PathLike, load_for, numbered_as, output_folder, require_positive, suited
 from vision_tasks.data.catalog import pick_split, split_remarks
 from vision_tasks.data.dataset import Dataset
-from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.flaws import write_flaws
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.engine.engines import with_engine
 from vision_tasks.engine.evaluate import Inference, score, score_stored
 from vision_tasks.engine.progress import say

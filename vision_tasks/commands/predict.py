@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_tasks.commands.given import PathLike, load_for, output_folder, require_positive, suited
-from vision_tasks.data.device_path import DevicePath
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
 from vision_tasks.engine.engine_choice import fastest

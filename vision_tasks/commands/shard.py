@@ -27,7 +27,7 @@ from vision_tasks.commands.shard_members import Members, members_of
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.shard_about import ABOUT
-from vision_tasks.data.shard_writer import ShardWriter
+from vision_tasks.data.shards.writer import ShardWriter
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.errors import UserError

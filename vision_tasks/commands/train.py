@@ -11,7 +11,7 @@ from vision_tasks.commands.given import PathLike, suited
 from vision_tasks.config import TrainConfig
 from vision_tasks.data.catalog import train_val
 from vision_tasks.data.decode import first_band_count
-from vision_tasks.data.shard_order import usual_buffer
+from vision_tasks.data.shards.order import usual_buffer
 from vision_tasks.engine import train as training_engine
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.readable import require_readable

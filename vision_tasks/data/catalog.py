@@ -18,7 +18,7 @@ import numpy as np
 from vision_tasks import luck
 from vision_tasks.data.dataset import Dataset, Reader
 from vision_tasks.data.folders import split_name
-from vision_tasks.data.shard_names import is_name_of_shards
+from vision_tasks.data.shards.names import is_name_of_shards
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.types import Sample, T
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_tasks.data.decode import read_image
-from vision_tasks.data.device_path import Arrived, DevicePath, Journey
+from vision_tasks.data.on_device.path import Arrived, DevicePath, Journey
 from vision_tasks.data.painter import Painted, Painter, Read, Truth
 from vision_tasks.types import Bands, Batch, Canvas, Plan, Sample, Size, T
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vision_tasks.data.header import oriented, read_header, require_end
-from vision_tasks.data.originals import Original, no_pixels
+from vision_tasks.data.on_device.originals import Original, no_pixels
 
 # uint8 [bytes] each, on the CPU -> uint8 [3,h,w] each, on the device. Raises RuntimeError if it can't read one of them.
 BatchDecode = Callable[[list[Tensor]], list[Tensor]]

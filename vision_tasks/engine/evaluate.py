@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.decode import read_image
-from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.painter import Read
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import Precision, autocast

@@ -16,7 +16,7 @@ from typing import Generic, cast
 import numpy as np
 
 from vision_tasks.augment.plan import fitted
-from vision_tasks.data.device_path import DevicePath
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.windows import Windows, overview
 from vision_tasks.device import keep_freed_memory

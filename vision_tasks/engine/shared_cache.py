@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vision_tasks.config import TrainConfig
-from vision_tasks.data.cache import ImageCache
-from vision_tasks.data.cache_choice import make_cache
-from vision_tasks.data.cache_file import CacheFile
+from vision_tasks.data.caches.cache import ImageCache
+from vision_tasks.data.caches.choice import make_cache
+from vision_tasks.data.caches.file import CacheFile
 from vision_tasks.engine.progress import say
 from vision_tasks.errors import UserError
 from vision_tasks.types import Sample, Size, T

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import TrainConfig, write_config
-from vision_tasks.data.cache import ImageCache
+from vision_tasks.data.caches.cache import ImageCache
 from vision_tasks.data.decode import read_image
-from vision_tasks.data.device_path import DevicePath
 from vision_tasks.data.flaws import Flaw, write_flaws
 from vision_tasks.data.loader import Loader
-from vision_tasks.data.shard_order import buffered_order, extents_of
-from vision_tasks.data.side_stream import clock_for
+from vision_tasks.data.on_device.path import DevicePath
+from vision_tasks.data.on_device.side_stream import clock_for
+from vision_tasks.data.shards.order import buffered_order, extents_of
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import (
     Precision,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.readers.class_names import composed, numbered
-from vision_tasks.data.shard_media import read_whole
+from vision_tasks.data.shards.media import read_whole
 from vision_tasks.errors import UserError
 
 ABOUT = "dataset.json"

@@ -31,9 +31,9 @@ from vision_tasks.data.flaws import Flaw
 from vision_tasks.data.folders import IMAGE_EXTENSIONS, files, in_order, split_name, subfolders
 from vision_tasks.data.readers.class_names import composed
 from vision_tasks.data.readers.shard_about import ABOUT, About, read_about
-from vision_tasks.data.shard_index import ShardIndex, index_of
-from vision_tasks.data.shard_media import MissingError, Shard, shards_named
-from vision_tasks.data.shard_names import (
+from vision_tasks.data.shards.index import ShardIndex, index_of
+from vision_tasks.data.shards.media import MissingError, Shard, shards_named
+from vision_tasks.data.shards.names import (
     expanded,
     file_of,
     folder_of,
@@ -43,7 +43,7 @@ from vision_tasks.data.shard_names import (
     is_url,
     restored,
 )
-from vision_tasks.data.tar_headers import Member
+from vision_tasks.data.shards.tar_headers import Member
 from vision_tasks.errors import UserError, some
 from vision_tasks.types import Extent, Sample, Size, T
 

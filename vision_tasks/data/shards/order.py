@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_tasks import luck
-from vision_tasks.data.shard_names import is_url
+from vision_tasks.data.shards.names import is_url
 from vision_tasks.types import Extent, Sample
 
 _WINDOW = 1 << 28  # bytes: half of what is held of far shards

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from vision_tasks.data.limits import most_bytes
-from vision_tasks.data.shard_blocks import Blocks
-from vision_tasks.data.shard_names import is_url
-from vision_tasks.data.tar_headers import Read
+from vision_tasks.data.shards.blocks import Blocks
+from vision_tasks.data.shards.names import is_url
+from vision_tasks.data.shards.tar_headers import Read
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 

@@ -21,14 +21,16 @@ from tests.factories import texture, write_folder_per_class
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
-from vision_tasks.data import cache as cache_module
-from vision_tasks.data import cache_choice, cache_disk, cache_file
-from vision_tasks.data.cache import ImageCache, content_key
-from vision_tasks.data.cache_choice import estimate_size, in_words, make_cache, room_for
-from vision_tasks.data.cache_file import CacheFile, UnusableError
+from vision_tasks.data.caches import cache as cache_module
+from vision_tasks.data.caches import choice as cache_choice
+from vision_tasks.data.caches import disk as cache_disk
+from vision_tasks.data.caches import file as cache_file
+from vision_tasks.data.caches.cache import ImageCache, content_key
+from vision_tasks.data.caches.choice import estimate_size, in_words, make_cache, room_for
+from vision_tasks.data.caches.file import CacheFile, UnusableError
+from vision_tasks.data.caches.memory import available_memory
 from vision_tasks.data.decode import Decoded, DecodeError, decode, read_image
 from vision_tasks.data.loader import Loader
-from vision_tasks.data.memory import available_memory
 from vision_tasks.errors import UserError
 from vision_tasks.types import Bands, Labels, Sample
 
@@ -101,9 +103,8 @@ def on_disk(paths, budget=MB, detail=CANVAS):
 
 def counting(monkeypatch):
     """The number of images that caches have decoded since."""
-    from vision_tasks.data import cache
 
-    done, decode = [], cache.decode
+    done, decode = [], cache_module.decode
     monkeypatch.setattr(cache_module, "decode", lambda *arguments: done.append(1) or decode(*arguments))
     return done
 
@@ -203,9 +204,8 @@ def test_a_renamed_file_is_known_and_a_swapped_one_is_not_confused(pictures, mon
 def test_other_limits_or_decoders_never_meet_old_entries(pictures, monkeypatch):
     data = pictures[0].read_bytes()
     keys = {content_key(data, detail, bands) for detail in (None, (8, 8)) for bands in (None, Bands((1,)))}
-    from vision_tasks.data import cache
 
-    monkeypatch.setattr(cache, "most_pixels", lambda: 10)
+    monkeypatch.setattr(cache_module, "most_pixels", lambda: 10)
     assert content_key(data, None, None) not in keys
     assert len(keys) == 4
     place = CacheFile.create(pictures[0].parent / "a.cache", 4, MB).place
@@ -398,9 +398,9 @@ def test_files_that_were_used_longest_ago_make_room(pictures, monkeypatch, folde
 CHILD = """
 import sys
 from pathlib import Path
-from vision_tasks.data import cache as cache_module
-from vision_tasks.data.cache import ImageCache
-from vision_tasks.data.cache_file import CacheFile
+from vision_tasks.data.caches import cache as cache_module
+from vision_tasks.data.caches.cache import ImageCache
+from vision_tasks.data.caches.file import CacheFile
 from vision_tasks.data.decode import read_image
 place, budget, *paths = sys.argv[1:]
 cache = ImageCache(CacheFile.join(Path(place), int(budget)))

@@ -17,18 +17,17 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from vision_tasks.data import device_painter
+from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.decode import Decoded, decode, read_image
 from vision_tasks.data.decode_choice import DecodeChoice, Place, require_decoder
-from vision_tasks.data.device_cache import DeviceCache
-from vision_tasks.data.device_painter import Warp
 from vision_tasks.data.header import read_bytes
-from vision_tasks.data.notes import Noted, Notes
 from vision_tasks.data.nvjpeg import BatchDecode, batch_decoder, decode_each, problem_of, unread_jpeg
-from vision_tasks.data.originals import Key, Original, mean_greys
+from vision_tasks.data.on_device.notes import Noted, Notes
+from vision_tasks.data.on_device.originals import Key, Original, mean_greys
+from vision_tasks.data.on_device.painter import Warp, paint
+from vision_tasks.data.on_device.side_stream import Lane, Mark, free_memory, lane_for
+from vision_tasks.data.on_device.upload import Uploads
 from vision_tasks.data.painter import Painted, Painter, Read
-from vision_tasks.data.side_stream import Lane, Mark, free_memory, lane_for
-from vision_tasks.data.upload import Uploads
 from vision_tasks.errors import UserError
 from vision_tasks.types import Bands, Edit, Overlay, Plan, Size, T
 
@@ -169,7 +168,7 @@ class Journey(Generic[T]):
             _know_greys([patch for patch in patches if patch.held is not None], path.cache is not None)
             if path.cache is not None:
                 path.cache.keep(uploaded, patches)
-            images = device_painter.paint(canvases, uploaded, self.painter.canvas, path.warp)
+            images = paint(canvases, uploaded, self.painter.canvas, path.warp)
             done = [painted for painted, _ in rows]
             return Arrived(done, images, stack(done), lane.mark())
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vision_tasks.data.cache import ImageCache, Setting
-from vision_tasks.data.cache_disk import SHARE, disk_folder, free_on_disk, open_on_disk, require_disk
-from vision_tasks.data.cache_file import CacheFile
+from vision_tasks.data.caches.cache import ImageCache, Setting
+from vision_tasks.data.caches.disk import SHARE, disk_folder, free_on_disk, open_on_disk, require_disk
+from vision_tasks.data.caches.file import CacheFile
+from vision_tasks.data.caches.memory import available_memory
 from vision_tasks.data.decode import read_image
-from vision_tasks.data.memory import available_memory
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.errors import UserError
 from vision_tasks.types import Sample

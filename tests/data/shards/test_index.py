@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vision_tasks.data import shard_index
-from vision_tasks.data.shard_index import ENDING, index_of, make_index
-from vision_tasks.data.shard_media import NearShard
+from vision_tasks.data.shards import index as shard_index
+from vision_tasks.data.shards.index import ENDING, index_of, make_index
+from vision_tasks.data.shards.media import NearShard
 from vision_tasks.errors import UserError
 
 

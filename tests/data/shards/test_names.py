@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_tasks.data.shard_names import expanded, file_of, folder_of, is_name_of_shards, is_url, restored
+from vision_tasks.data.shards.names import expanded, file_of, folder_of, is_name_of_shards, is_url, restored
 from vision_tasks.errors import UserError
 
 

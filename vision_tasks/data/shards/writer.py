@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from vision_tasks.data.shard_index import ENDING, make_index
-from vision_tasks.data.shard_media import NearShard
+from vision_tasks.data.shards.index import ENDING, make_index
+from vision_tasks.data.shards.media import NearShard
 from vision_tasks.files import write_text
 
 _BLOCK = 512  # bytes, of which a tar is made

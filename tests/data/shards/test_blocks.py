@@ -6,7 +6,7 @@ from threading import Barrier, Lock
 import numpy as np
 import pytest
 
-from vision_tasks.data.shard_blocks import Blocks
+from vision_tasks.data.shards.blocks import Blocks
 
 DATA = np.random.default_rng(0).bytes(1000)
 

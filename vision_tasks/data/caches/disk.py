@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vision_tasks.data.cache import Setting
-from vision_tasks.data.cache_file import CacheFile, UnusableError
+from vision_tasks.data.caches.cache import Setting
+from vision_tasks.data.caches.file import CacheFile, UnusableError
 from vision_tasks.download import cache_folder
 from vision_tasks.errors import UserError, some
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vision_tasks import luck
-from vision_tasks.data.shard_order import buffered_order, usual_buffer
+from vision_tasks.data.shards.order import buffered_order, usual_buffer
 from vision_tasks.engine.batching import cut
 from vision_tasks.types import Extent, Sample, Size
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vision_tasks.data.notes import Mixed, Noted, Notes
-from vision_tasks.data.originals import settled_by
+from vision_tasks.data.on_device.notes import Mixed, Noted, Notes
+from vision_tasks.data.on_device.originals import settled_by
 from vision_tasks.types import RaggedImages, Region, Size
 from vision_tasks.warp import BORDER
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from vision_tasks.data.cache_file import KEY_BYTES, CacheFile
+from vision_tasks.data.caches.file import KEY_BYTES, CacheFile
 from vision_tasks.data.decode import Decoded, decode, read_image
 from vision_tasks.data.limits import most_pixels
 from vision_tasks.types import Bands, Size

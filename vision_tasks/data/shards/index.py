@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from vision_tasks.data.shard_media import Shard, read_whole
-from vision_tasks.data.tar_headers import Member, Read, list_members
+from vision_tasks.data.shards.media import Shard, read_whole
+from vision_tasks.data.shards.tar_headers import Member, Read, list_members
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.download import cache_folder
 from vision_tasks.errors import UserError

@@ -14,10 +14,10 @@ from tests.test_warp_triton import run as run
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import Policy
-from vision_tasks.data.device_cache import DeviceCache
-from vision_tasks.data.device_path import DevicePath
+from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.loader import Loader
-from vision_tasks.data.originals import mean_grey, mean_greys, settled_by
+from vision_tasks.data.on_device.originals import mean_grey, mean_greys, settled_by
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.types import Bands, Boxes, Edit, Labels, Masks, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER, settled
 
@@ -219,8 +219,8 @@ def test_what_changes_pixels_in_between_is_painted_by_the_cpu(pictures):
 
 
 def test_without_triton_batches_are_painted_by_the_cpu_and_that_is_said(pictures, monkeypatch):
-    monkeypatch.setattr("vision_tasks.data.device_path._find_warp", lambda: None)
-    monkeypatch.setattr("vision_tasks.data.device_path.free_memory", lambda _: 1 << 30)
+    monkeypatch.setattr("vision_tasks.data.on_device.path._find_warp", lambda: None)
+    monkeypatch.setattr("vision_tasks.data.on_device.path.free_memory", lambda _: 1 << 30)
     way = DevicePath.to(torch.device("cuda"), "auto", cache=True)
     ((remark,), later) = way.remarks(), way.remarks()
     assert "Triton" in remark
@@ -265,7 +265,7 @@ def test_an_image_on_the_device_is_not_read_again_unless_its_file_was_edited(pic
         copies.append(tmp_path / picture.name)
         copies[-1].write_bytes(picture.read_bytes())
     loaded, way, read = samples(copies, label_truth), path(cache=DeviceCache(10**9)), []
-    from vision_tasks.data import device_path
+    from vision_tasks.data.on_device import path as device_path
 
     original = device_path.decode
     monkeypatch.setattr(device_path, "decode", lambda *given: read.append(1) or original(*given))

@@ -12,7 +12,7 @@ from threading import Lock
 import torch
 from torch import Tensor
 
-from vision_tasks.data.side_stream import Mark
+from vision_tasks.data.on_device.side_stream import Mark
 from vision_tasks.warp import Pixels
 
 _LEAST = 1 << 20  # bytes

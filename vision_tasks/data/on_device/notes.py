@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_tasks.data.decode import Decoded
-from vision_tasks.data.originals import Original, mean_grey
+from vision_tasks.data.on_device.originals import Original, mean_grey
+from vision_tasks.data.on_device.upload import Upload
 from vision_tasks.data.painter import mirrored
-from vision_tasks.data.upload import Upload
 from vision_tasks.types import Annotations, Change, Matrix, Patch, Region, Size
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vision_tasks.data.cache import Setting, stamp_of
-from vision_tasks.data.notes import Noted
-from vision_tasks.data.originals import Key, Original, no_pixels
+from vision_tasks.data.caches.cache import Setting, stamp_of
+from vision_tasks.data.on_device.notes import Noted
+from vision_tasks.data.on_device.originals import Key, Original, no_pixels
 
 
 class DeviceCache:

@@ -25,6 +25,7 @@ from vision_tasks.files import write_text
 from vision_tasks.models.checkpoint import ModelCard
 from vision_tasks.models.temperature import temperature_of
 from vision_tasks.report import write_report
+from vision_tasks.report.model_page import write_model_page
 from vision_tasks.tasks import Task, get_task
 from vision_tasks.tasks.fonts import drawable
 from vision_tasks.types import Bands, Failure, Sample
@@ -75,6 +76,7 @@ def evaluate(
     if folder is not None:
         _write(folder, metrics, scored)
         write_flaws(folder, dataset.flaws)
+        write_model_page(folder)
     return metrics
 
 

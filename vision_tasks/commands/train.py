@@ -20,6 +20,7 @@ from vision_tasks.engine.run_folder import RunFolder, next_free
 from vision_tasks.engine.train import TrainingData
 from vision_tasks.errors import UserError, some
 from vision_tasks.models.weights import known_weights
+from vision_tasks.report.model_page import write_model_page
 from vision_tasks.tasks import get_task
 
 _ALL_BANDS = "all"
@@ -57,6 +58,7 @@ def train(
     chosen, material = _opened(chosen, every_band=settings.get("bands") == _ALL_BANDS, resumed=resume is not None)
     training_engine.train(suited(record, material.exclusive), chosen, folder, material, resume is not None)
     say(f"wrote {folder.best} and {folder.metrics}")
+    write_model_page(folder.path)
     return folder.path
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vision_tasks.benchmark.command import benchmark
 from vision_tasks.data.shards.names import is_name_of_shards
 from vision_tasks.errors import UserError
 from vision_tasks.processes import is_first_process
@@ -205,6 +206,9 @@ def explain(
     for path in explain(weights=weights, source=source, out=out, layer=layer, filter=filter, data=data,
                         split=split, label=label, box=box, device=device, data_format=data_format):  # fmt: skip
         print(path)
+
+
+app.command()(benchmark)
 
 
 _models = typer.Typer(help="The models, with the licence of their code.", add_completion=False)

@@ -127,7 +127,7 @@ class ModelRecord(Record):
     licence: str  # SPDX, of its code
     weights: str  # what it started from or, if it was not trained here, what it is
     status: Literal["waiting", "done", "failed"]  # waiting: not all of its runs are over
-    error: str  # one line; empty unless failed
+    error: str  # one line: why it failed or, if it did not, why its costs could not be measured; else empty
     runs: tuple[RunRecord, ...]  # those that came to an end, also of one that failed
     quality: dict[str, Estimate]  # by score
     cost: Cost | None

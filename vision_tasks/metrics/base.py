@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
+from vision_tasks.metrics.bootstrap import Scores
 from vision_tasks.types import Targets
 
 T_contra = TypeVar("T_contra", bound=Targets, contravariant=True)
@@ -27,6 +29,29 @@ class Metric(Protocol[T_contra]):
         With `intervals`, where the metric has them, also `<score>_ci`: [low, high], see `metrics/bootstrap.py`. Without
         them it is faster, for scores that nobody reads but a training.
         """
+
+    def evidence(self) -> Evidence:
+        """What was counted of each image so far."""
+
+
+class Evidence(Protocol):
+    """What a metric keeps of n images: enough for its scores on any resample of them, without model or image.
+
+    Models that were scored on the same images are compared by it, see `pairing.py`; `evidence.py` stores it.
+    """
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Their names [n]."""
+
+    def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
+        """Each score [R] when an image counts as often as `draws` [R,n] says; `quick`: without those that take long."""
+
+    def support(self) -> NDArray[np.int64]:
+        """How many of the images show each class, [K]."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All but the names as plain arrays, from which `of` makes it again."""
 
 
 def per_class(classes: Sequence[str], columns: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:

@@ -90,8 +90,13 @@ def corrected_interval(score: float, of_halves: Array) -> list[float]:
     defined = of_halves[~np.isnan(of_halves)]
     if not defined.size:
         return [nan, nan]
-    ends = np.percentile(defined, PERCENTILES) - _EXCESS * (defined.mean() - score)
+    ends = np.percentile(corrected(score, defined), PERCENTILES)
     return [float(end) for end in ends.clip(0, 1)]
+
+
+def corrected(score: float, of_halves: Array) -> Array:
+    """Values on `halves` [R], moved to where those of other sets of images lie, as far as `score` tells."""
+    return np.asarray(of_halves - _EXCESS * (of_halves.mean() - score), np.float64)
 
 
 def sums_by(draws: Array, index: NDArray[np.int64], size: int, value: Array | None = None) -> Array:

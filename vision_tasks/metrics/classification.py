@@ -16,9 +16,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,26 +31,55 @@ from vision_tasks.types import Labels
 BINS = 15
 
 
-class _Images(NamedTuple):
+@dataclass(frozen=True)
+class ClassificationEvidence:
     """What is known of n images, a column each."""
 
+    images: tuple[str, ...]
+    classes: int
     label: NDArray[np.int64]  # [n]
     predicted: NDArray[np.int64]  # [n], K for a prediction that isn't finite
     rank: NDArray[np.int64]  # [n] of the label; 0 is the best
     confidence: Array  # [n]
 
+    def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
+        """`top1`, `accuracy`, `top5`, `macro_f1`, `ece`, each [R], of `draws` [R,n]."""
+        return _scores(self, draws)
+
+    def support(self) -> NDArray[np.int64]:
+        """Images of each class [K]."""
+        return np.bincount(self.label, minlength=self.classes)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns, and `classes` []."""
+        return {
+            "classes": np.array(self.classes),
+            "label": self.label,
+            "predicted": self.predicted,
+            "rank": self.rank,
+            "confidence": self.confidence,
+        }
+
+    @classmethod
+    def of(cls, images: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> ClassificationEvidence:
+        """The evidence whose `arrays` these are."""
+        columns = (arrays[name] for name in ("label", "predicted", "rank", "confidence"))
+        return cls(images, int(arrays["classes"]), *columns)
+
 
 class ClassificationMetric:
-    """Accuracy, F1 and calibration; keeps four numbers an image."""
+    """Accuracy, F1 and calibration; keeps four numbers an image, and its name."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
+        self._names: list[str] = []
         self._records: list[tuple[int, int, int, float]] = []  # label, predicted class, rank of the label, confidence
 
     def update(self, prediction: Labels, truth: Labels, image: str) -> None:
         """Count one image: probabilities [1,K] against one-hot truth [1,K]; ValueError for other truth."""
         probability = prediction.weight[0].numpy().astype(np.float64)
         label = _only_class(truth.weight.numpy()[0])
+        self._names.append(image)
         if not np.isfinite(probability).all():
             nothing = len(self._classes)
             self._records.append((label, nothing, nothing, 0.0))
@@ -66,20 +95,21 @@ class ClassificationMetric:
         That is `images`, `confusion` (a list of rows) and `per_class`: `precision` (nan if never predicted), `recall`
         (nan without images), `f1` (nan without either), `images`.
         """
-        images, count = self._images(), len(self._classes)
+        images, count = self.evidence(), len(self._classes)
         confusion = np.bincount(images.label * (count + 1) + images.predicted, minlength=count * (count + 1))
         confusion = confusion.reshape(count, count + 1)
         return {
-            **estimate(len(images.label), partial(_scores, images, count), intervals),
+            **estimate(len(images.label), images.scores, intervals),
             "images": len(images.label),
             "confusion": confusion.tolist(),
             "per_class": per_class(self._classes, _columns(confusion)),
         }
 
-    def _images(self) -> _Images:
+    def evidence(self) -> ClassificationEvidence:
+        """What was counted so far."""
         columns = np.array(self._records, dtype=np.float64).reshape(-1, 4)
         label, predicted, rank = columns[:, :3].astype(np.int64).T
-        return _Images(label, predicted, rank, columns[:, 3])
+        return ClassificationEvidence(tuple(self._names), len(self._classes), label, predicted, rank, columns[:, 3])
 
 
 def _only_class(truth: NDArray[np.float32]) -> int:
@@ -100,7 +130,7 @@ def _columns(confusion: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _scores(images: _Images, classes: int, draws: Array) -> Scores:
+def _scores(images: ClassificationEvidence, draws: NDArray[Any]) -> Scores:
     """The headline scores [R] when each image counts as often as `draws` [R,n] says."""
     total = draws.sum(axis=1)
     top1 = ratio(draws @ (images.rank == 0), total)
@@ -108,12 +138,13 @@ def _scores(images: _Images, classes: int, draws: Array) -> Scores:
         "top1": top1,
         "accuracy": top1,
         "top5": ratio(draws @ (images.rank < 5), total),
-        "macro_f1": _macro_f1(images, classes, draws),
+        "macro_f1": _macro_f1(images, draws),
         "ece": ratio(_calibration_gaps(images, draws), total),
     }
 
 
-def _macro_f1(images: _Images, classes: int, draws: Array) -> Array:
+def _macro_f1(images: ClassificationEvidence, draws: NDArray[Any]) -> Array:
+    classes = images.classes
     truth = sums_by(draws, images.label, classes)
     claims = sums_by(draws, images.predicted, classes + 1)[:, :-1]
     hit = images.label == images.predicted
@@ -121,7 +152,7 @@ def _macro_f1(images: _Images, classes: int, draws: Array) -> Array:
     return mean_of_defined(ratio(2 * right, truth + claims))
 
 
-def _calibration_gaps(images: _Images, draws: Array) -> Array:
+def _calibration_gaps(images: ClassificationEvidence, draws: NDArray[Any]) -> Array:
     """Over bins, the sum of |right - confidence|, not yet divided by the number of images."""
     bins = np.clip(np.ceil(images.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     gap = (images.rank == 0) - images.confidence

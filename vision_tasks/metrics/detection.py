@@ -15,20 +15,22 @@ map_50, map_75, map by size and mar_100 are corrected for the bias of small sets
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vision_tasks.metrics.average_precision import averages
 from vision_tasks.metrics.base import per_class
-from vision_tasks.metrics.bootstrap import corrected_interval, halves
+from vision_tasks.metrics.bootstrap import Scores, corrected_interval, halves
 from vision_tasks.metrics.box_confusion import confusion_matrix
 from vision_tasks.metrics.box_rows import RowList, Rows
 from vision_tasks.metrics.coco import CocoEvaluation
 from vision_tasks.metrics.label_errors import label_errors
-from vision_tasks.metrics.matching import SIZES, Matching
+from vision_tasks.metrics.matching import SIZES, Matching, Ranked
 from vision_tasks.metrics.ratios import Array, mean_of_defined
 from vision_tasks.types import Boxes
 
@@ -39,6 +41,54 @@ _LIMIT_1, _LIMIT_10, _LIMIT_100 = range(3)
 
 # Every fourth of the halves, with its complement, serves sizes: all would cost as much as they do for map.
 _FEWER = 4
+
+_EVERY_SIZE = "every"
+
+
+@dataclass(frozen=True)
+class DetectionEvidence:
+    """What the boxes of n images matched."""
+
+    images: tuple[str, ...]
+    ranked: Mapping[str, Sequence[Ranked]]  # of each class, where boxes of "every" size count, or those of `SIZES`
+
+    def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
+        """`map`, `map_50`, `map_75`, `mar_100`, each [R], of `draws` [R,n]; unless `quick` also `map` by size."""
+        weights = np.ascontiguousarray(draws.T)
+        precision, recall = averages(self.ranked[_EVERY_SIZE], weights)
+        parts = {"map": precision, "map_50": precision[_IOU_50], "map_75": precision[_IOU_75], "mar_100": recall}
+        for size in () if quick else SIZES:
+            parts[f"map_{size}"] = averages(self.ranked[size], weights).precision
+        return {name: _means(part) for name, part in parts.items()}
+
+    def support(self) -> NDArray[np.int64]:
+        """Images with a box of each class [K], crowds left out."""
+        return np.array([len(np.unique(one.truth)) for one in self.ranked[_EVERY_SIZE]])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Of each size the columns of all classes, one after the other, and how many rows each class has [2,K]."""
+        found: dict[str, NDArray[Any]] = {}
+        for size, classes in self.ranked.items():
+            found[f"{size}.image"] = np.concatenate([one.image for one in classes])
+            found[f"{size}.outcome"] = np.concatenate([one.outcome for one in classes], axis=1)
+            found[f"{size}.truth"] = np.concatenate([one.truth for one in classes])
+            found[f"{size}.rows"] = np.array([[len(one.image), len(one.truth)] for one in classes]).T
+        return found
+
+    @classmethod
+    def of(cls, images: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> DetectionEvidence:
+        """The evidence whose `arrays` these are."""
+        return cls(images, {size: _by_class(size, arrays) for size in (_EVERY_SIZE, *SIZES)})
+
+
+def _by_class(size: str, arrays: Mapping[str, NDArray[Any]]) -> list[Ranked]:
+    made, wanted = (np.cumsum(rows)[:-1] for rows in arrays[f"{size}.rows"])
+    columns = (
+        np.split(arrays[f"{size}.image"], made),
+        np.split(arrays[f"{size}.outcome"], made, axis=1),
+        np.split(arrays[f"{size}.truth"], wanted),
+    )
+    return [Ranked(*one) for one in zip(*columns, strict=True)]
 
 
 class DetectionMetric:
@@ -73,7 +123,7 @@ class DetectionMetric:
             return found
         return {
             **found,
-            **_intervals(scores, predictions, truth, len(self._images), len(self._classes)),
+            **_intervals(scores, self.evidence()),
             "curves": self._curves(
                 precision[_IOU_50, ..., _ALL, _LIMIT_100], confidence[_IOU_50, ..., _ALL, _LIMIT_100]
             ),
@@ -81,6 +131,12 @@ class DetectionMetric:
             "errors": coco.tide(),
             "label_errors": label_errors(predictions, truth, self._images, self._classes),
         }
+
+    def evidence(self) -> DetectionEvidence:
+        """What was counted so far."""
+        matching = Matching(self._predictions.rows(), self._truth.rows(), len(self._classes))
+        by_size = {size: matching.ranked(areas) for size, areas in SIZES.items()}
+        return DetectionEvidence(tuple(self._images), {_EVERY_SIZE: matching.ranked(), **by_size})
 
     def _per_class(self, precision: Array, truth: Rows) -> dict[str, dict[str, Any]]:
         by_class = precision[..., _ALL, _LIMIT_100]  # [10,101,K]
@@ -121,16 +177,13 @@ def _scores(precision: Array, recall: Array) -> dict[str, float]:
     return {name: float(mean_of_defined(part.ravel())) for name, part in parts.items()}
 
 
-def _intervals(
-    scores: dict[str, float], predictions: Rows, truth: Rows, images: int, classes: int
-) -> dict[str, list[float]]:
-    matching, weights = Matching(predictions, truth, classes), halves(images)
-    precision, recall = averages(matching.ranked(), weights)
-    parts = {"map": precision, "map_50": precision[_IOU_50], "map_75": precision[_IOU_75], "mar_100": recall}
+def _intervals(scores: dict[str, float], evidence: DetectionEvidence) -> dict[str, list[float]]:
+    weights = halves(len(evidence.images))
+    found = evidence.scores(weights.T, quick=True)
     fewer = np.ascontiguousarray(weights[:, ::_FEWER])
-    for size, areas in SIZES.items():
-        parts[f"map_{size}"] = averages(matching.ranked(areas), fewer).precision
-    return {f"{name}_ci": corrected_interval(scores[name], _means(part)) for name, part in parts.items()}
+    for size in SIZES:
+        found[f"map_{size}"] = _means(averages(evidence.ranked[size], fewer).precision)
+    return {f"{name}_ci": corrected_interval(scores[name], values) for name, values in found.items()}
 
 
 def _means(part: Array) -> Array:

@@ -12,9 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,11 @@ from vision_tasks.types import Labels
 Flags = NDArray[np.bool_]
 
 
-class _Images(NamedTuple):
+@dataclass(frozen=True)
+class ManyLabelEvidence:
     """What is known of n images."""
 
+    images: tuple[str, ...]
     probability: NDArray[np.float32]  # [n,K]; -inf where a prediction isn't finite
     truth: Flags  # [n,K]
 
@@ -37,12 +40,35 @@ class _Images(NamedTuple):
         """Probability [n] and truth [n] of each class."""
         return zip(self.probability.T, self.truth.T, strict=True)
 
+    @cached_property
+    def thresholds(self) -> Array:
+        """The best of each class [K], on all images."""
+        return np.array([_best_threshold(*column) for column in self.columns()])
+
+    def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
+        """`map` and `macro_f1`, each [R], of `draws` [R,n]; the thresholds stay."""
+        return _scores(self, draws)
+
+    def support(self) -> NDArray[np.int64]:
+        """Images that have each class [K]."""
+        return np.asarray(self.truth.sum(axis=0))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """`probability` and `truth`."""
+        return {"probability": self.probability, "truth": self.truth}
+
+    @classmethod
+    def of(cls, images: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> ManyLabelEvidence:
+        """The evidence whose `arrays` these are."""
+        return cls(images, arrays["probability"], arrays["truth"])
+
 
 class ManyLabelMetric:
-    """Average precision and F1 of each class for itself; keeps 5 bytes an image and class."""
+    """Average precision and F1 of each class for itself; keeps 5 bytes an image and class, and names of images."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
+        self._names: list[str] = []
         self._probability: list[NDArray[np.float32]] = []  # each [K]
         self._truth: list[Flags] = []  # each [K]
 
@@ -51,6 +77,7 @@ class ManyLabelMetric:
         hot = truth.weight.numpy()[0]
         if not ((hot == 0) | (hot == 1)).all():
             raise ValueError(f"several-hot truth is needed, 0 or 1 for each class; got {hot.tolist()}")
+        self._names.append(image)
         probability = prediction.weight.float().numpy()[0]
         self._probability.append(probability if np.isfinite(probability).all() else np.full_like(probability, -np.inf))
         self._truth.append(hot == 1)
@@ -61,39 +88,40 @@ class ManyLabelMetric:
         Per class: `average_precision`, `f1` and `threshold` (probabilities from it on are claims; nan without claims
         that would be right), `images` that have the class.
         """
-        images = self._images()
-        thresholds = np.array([_best_threshold(*column) for column in images.columns()])
-        precision, f1 = _by_class(images, thresholds, np.ones((1, len(images.truth))))
+        images = self.evidence()
+        precision, f1 = _by_class(images, np.ones((1, len(images.truth))))
         columns = {
             "average_precision": precision[0],
             "f1": f1[0],
-            "threshold": thresholds,
+            "threshold": images.thresholds,
             "images": images.truth.sum(axis=0),
         }
         return {
-            **estimate(len(images.truth), partial(_scores, images, thresholds), intervals),
+            **estimate(len(images.truth), images.scores, intervals),
             "images": len(images.truth),
             "per_class": per_class(self._classes, columns),
         }
 
-    def _images(self) -> _Images:
+    def evidence(self) -> ManyLabelEvidence:
+        """What was counted so far."""
         shape = (len(self._truth), len(self._classes))
-        return _Images(
+        return ManyLabelEvidence(
+            tuple(self._names),
             np.array(self._probability, dtype=np.float32).reshape(shape),
             np.array(self._truth, dtype=np.bool_).reshape(shape),
         )
 
 
-def _scores(images: _Images, thresholds: Array, draws: Array) -> Scores:
+def _scores(images: ManyLabelEvidence, draws: NDArray[Any]) -> Scores:
     """The headline scores [R] when each image counts as often as `draws` [R,n] says."""
-    precision, f1 = _by_class(images, thresholds, draws)
+    precision, f1 = _by_class(images, draws)
     return {"map": mean_of_defined(precision), "macro_f1": mean_of_defined(f1)}
 
 
-def _by_class(images: _Images, thresholds: Array, draws: Array) -> tuple[Array, Array]:
-    """Average precision and F1 at the thresholds [K], both [R,K]."""
+def _by_class(images: ManyLabelEvidence, draws: NDArray[Any]) -> tuple[Array, Array]:
+    """Average precision and F1 at the thresholds, both [R,K]."""
     precision = [_average_precision(*column, draws) for column in images.columns()]
-    claimed = (images.probability >= thresholds).T
+    claimed = (images.probability >= images.thresholds).T
     f1 = [_f1(claims, positive, draws) for claims, positive in zip(claimed, images.truth.T, strict=True)]
     return np.stack(precision, axis=1), np.stack(f1, axis=1)
 

@@ -19,7 +19,7 @@ class ReliabilityMetric(ClassificationMetric):
 
     def compute(self, intervals: bool = True) -> dict[str, Any]:
         """What `ClassificationMetric` gives, and `reliability`."""
-        images = self._images()
+        images = self.evidence()
         columns = table(images.confidence, (images.rank == 0).astype(np.float64))
         return super().compute(intervals) | {"reliability": {name: each.tolist() for name, each in columns.items()}}
 

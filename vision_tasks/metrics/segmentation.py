@@ -21,8 +21,9 @@ With TP, FP and FN in pixels of a class: IoU = TP / (TP + FP + FN), dice = 2 TP 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,36 @@ from vision_tasks.metrics.ratios import Array, mean_of_defined, ratio
 from vision_tasks.types import IGNORE, Masks
 
 WORST = 8  # images that are named
+
+
+@dataclass(frozen=True)
+class SegmentationEvidence:
+    """What is known of n images."""
+
+    images: tuple[str, ...]
+    counts: Array  # [n,1 or 2,3,K], see `_overlap`; the second is of boundaries
+
+    @cached_property
+    def miou(self) -> Array:
+        """Of each image [n], nan for one without any counted pixel."""
+        return mean_of_defined(_ratios(self.counts[:, 0])[0])
+
+    def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
+        """`miou`, `iou`, `dice`, `pixel_accuracy`, `miou_per_image` and with boundaries `boundary_iou`, each [R]."""
+        return _scores(self, draws)
+
+    def support(self) -> NDArray[np.int64]:
+        """Images whose truth shows each class [K]."""
+        return np.asarray((self.counts[:, 0, 1] > 0).sum(axis=0))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """`counts`, whole numbers."""
+        return {"counts": self.counts.astype(np.int64)}
+
+    @classmethod
+    def of(cls, images: tuple[str, ...], arrays: Mapping[str, NDArray[Any]]) -> SegmentationEvidence:
+        """The evidence whose `arrays` these are."""
+        return cls(images, arrays["counts"].astype(np.float64))
 
 
 class SegmentationMetric:
@@ -74,21 +105,21 @@ class SegmentationMetric:
         `boundary_iou` and `pixels` (of truth).
         """
         confusion = self._confusion()
-        counts = self._of_images()
-        per_image = _miou_of_images(counts)
+        evidence = self.evidence()
         return {
-            **estimate(len(counts), partial(_scores, counts, per_image), intervals),
-            "images": len(counts),
+            **estimate(len(self._images), evidence.scores, intervals),
+            "images": len(self._images),
             "confusion": confusion.tolist(),
-            "per_class": per_class(self._classes, _columns(counts.sum(axis=0))),
-            "worst": self._worst(per_image),
+            "per_class": per_class(self._classes, _columns(evidence.counts.sum(axis=0))),
+            "worst": self._worst(evidence.miou),
         }
 
-    def _of_images(self) -> Array:
-        """[n,1 or 2,3,K]"""
-        if not self._counts:
-            return np.zeros((0, 1 + self._boundary, 3, len(self._classes)))
-        return np.asarray(torch.stack(self._counts).cpu().numpy(), np.float64)
+    def evidence(self) -> SegmentationEvidence:
+        """What was counted so far."""
+        counts = np.zeros((0, 1 + self._boundary, 3, len(self._classes)))
+        if self._counts:
+            counts = np.asarray(torch.stack(self._counts).cpu().numpy(), np.float64)
+        return SegmentationEvidence(tuple(self._images), counts)
 
     def _confusion(self) -> NDArray[np.int64]:
         """[K,K+1]; raises ValueError where truth has other classes."""
@@ -116,11 +147,9 @@ def _overlap(pairs: Tensor, classes: int) -> Tensor:
     return torch.stack([pairs.diagonal()[:classes], pairs[:classes].sum(dim=1), pairs[:, :classes].sum(dim=0)])
 
 
-def _scores(counts: Array, per_image: Array, draws: Array) -> Scores:
-    """The scores [R] when each image counts as often as `draws` [R,n] says.
-
-    Of the images are `counts` [n,1 or 2,3,K] and `per_image`, the mean IoU of each, [n].
-    """
+def _scores(images: SegmentationEvidence, draws: NDArray[Any]) -> Scores:
+    """The scores [R] when each image counts as often as `draws` [R,n] says."""
+    counts, per_image = images.counts, images.miou
     sums = np.tensordot(draws, counts, 1)  # [R,1 or 2,3,K]
     iou, dice = _ratios(sums[:, 0])
     counted = ~np.isnan(per_image)
@@ -141,11 +170,6 @@ def _columns(sums: Array) -> dict[str, NDArray[Any]]:
     iou, dice = _ratios(sums[0])
     near = {"boundary_iou": _ratios(sums[1])[0]} if len(sums) > 1 else {}
     return {"iou": iou, "dice": dice, **near, "pixels": sums[0, 1].astype(np.int64)}
-
-
-def _miou_of_images(counts: Array) -> Array:
-    """[n], nan for an image without any counted pixel."""
-    return mean_of_defined(_ratios(counts[:, 0])[0])
 
 
 def _ratios(counts: Array) -> tuple[Array, Array]:

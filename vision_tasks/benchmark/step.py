@@ -1,0 +1,33 @@
+"""What a process of a benchmark can do, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from vision_tasks.benchmark.clock import take_times
+from vision_tasks.benchmark.footprint import measure_footprint
+from vision_tasks.benchmark.gallery import draw_gallery
+from vision_tasks.benchmark.layout import Layout
+from vision_tasks.benchmark.machine import devices
+from vision_tasks.benchmark.plan import Plan
+from vision_tasks.benchmark.train import train_and_score
+
+
+def _train(layout: Layout, plan: Plan, name: str, seed: str) -> None:
+    train_and_score(layout, plan, plan.contender(name), int(seed) if seed else None)
+
+
+def _footprint(layout: Layout, plan: Plan, name: str, device: str, engine: str) -> None:
+    measure_footprint(layout, plan, plan.contender(name), device, engine)
+
+
+def _clock(layout: Layout, plan: Plan) -> None:
+    take_times(layout, plan, devices())
+
+
+KINDS: Mapping[str, Callable[..., None]] = {
+    "train": _train,
+    "footprint": _footprint,
+    "clock": _clock,
+    "gallery": draw_gallery,
+}

@@ -102,6 +102,10 @@ class TrainConfig(BaseModel):
     data_format: str | None = Field(None, description="on-disk format, where it should not be recognised")
     model: str
     weights: str = Field("none", description="checkpoint to start from, or none")
+    norm: Literal["batch", "group"] = Field(
+        "batch",
+        description="what normalises in a network: batch, as published; group, each image by itself, from scratch only",
+    )
     freeze: Literal["none", "backbone"] | Annotated[int, Field(gt=0)] = Field(
         "none", description="what is held still: none, backbone, or a number of the backbone's first parts"
     )

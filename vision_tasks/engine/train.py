@@ -518,8 +518,8 @@ def _set_up(
 
 
 def _make_model(config: TrainConfig, data: TrainingData[T], resume: bool) -> TaskModel[T]:
-    channels = config.input.channels
-    model: TaskModel[T] = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive)
+    options: dict[str, Any] = {"channels": config.input.channels, "exclusive": data.exclusive, "norm": config.norm}
+    model: TaskModel[T] = create_model(config.model, data.classes, **options)
     model.info = replace(model.info, class_ids=data.class_ids)
     model.require_canvas(config.image_size)
     weight = balanced_weights(data.train, len(data.classes)) if config.class_weights == "auto" else None

@@ -34,6 +34,7 @@ class ModelInfo:
     channels: int = 3  # of its images
     exclusive: bool = True  # False: an image may have several of the classes at once, or none
     class_ids: tuple[int, ...] = ()  # what its data's files call the classes; empty = 0, 1, 2, ...
+    norm: str = "batch"  # what normalises: batch, as the family has it, or group
 
 
 class TaskModel(nn.Module, ABC, Generic[T]):

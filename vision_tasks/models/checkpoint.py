@@ -55,6 +55,7 @@ class ModelCard:
     weights_licence: str = ""  # SPDX of the weights it started from
     class_ids: tuple[int, ...] = ()  # what its data's files call the classes; empty = 0, 1, 2, ...
     extra: Mapping[str, Any] = field(default_factory=dict)  # JSON values of whoever saved it: scores, recipe, versions
+    norm: str = "batch"  # what normalises, as of `create_model`
     temperature: float = 1.0  # by which logits are divided before their softmax; 1 = not calibrated
 
 
@@ -73,6 +74,7 @@ def save_model(model: TaskModel[Any], path: Path, spec: InputSpec, extra: Mappin
         info.weights_licence,
         info.class_ids,
         dict(extra or {}),
+        info.norm,
         temperature_of(model),
     )
     write_tensors(path, model.state_dict(), {KEY: header_of(card)})
@@ -157,7 +159,8 @@ def _load_published(file: Path, card: WeightCard) -> tuple[TaskModel[Any], Model
 def _build(card: ModelCard) -> TaskModel[Any]:
     # Initial weights are about to be replaced: drawing them must not move the caller's random state.
     with torch.random.fork_rng(devices=[]):
-        model = create_model(card.name, card.classes, channels=card.input.channels, exclusive=card.exclusive)
+        options: dict[str, Any] = {"channels": card.input.channels, "exclusive": card.exclusive, "norm": card.norm}
+        model = create_model(card.name, card.classes, **options)
     model.info = replace(model.info, weights_licence=card.weights_licence, class_ids=card.class_ids)
     return model
 

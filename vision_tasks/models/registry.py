@@ -15,6 +15,7 @@ from typing import Any
 from vision_tasks.config import Policy
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.models.base import ModelInfo, TaskModel
+from vision_tasks.models.group_norm import normalise_by_groups
 
 Build = Callable[[ModelInfo, str], TaskModel[Any]]  # gets the encoder too; "" for models that have no choice of one
 
@@ -43,10 +44,12 @@ def create_model(
     *,
     channels: int = 3,
     exclusive: bool = True,
+    norm: str = "batch",
 ) -> TaskModel[Any]:
     """Build a model for `classes`, in that order; untrained, or started from a checkpoint of this project.
 
-    `channels` are those of its images; not `exclusive` means that an image may have several classes at once.
+    `channels` are those of its images; not `exclusive` means that an image may have several classes at once; `norm` is
+    what normalises, batch or group.
 
     Raises UserError for unknown names, a missing extra, empty or repeated classes, channels that the family can't take.
     """
@@ -62,6 +65,7 @@ def create_model(
         entry.code_licence,
         channels=channels,
         exclusive=exclusive,
+        norm=norm,
     )
     try:
         model = entry.build(info, encoder)
@@ -70,6 +74,8 @@ def create_model(
             raise
         remedy = f'pip install "vision-tasks[{entry.extra}]" ({entry.code_licence})'
         raise UserError(f"model '{name}' needs {missing.name}: {remedy}") from None
+    if norm == "group":
+        normalise_by_groups(model)
     if weights is not None:
         from vision_tasks.models.transfer import start_from
 

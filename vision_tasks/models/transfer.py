@@ -15,6 +15,7 @@ from vision_tasks.errors import UserError, some
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import COUNTER, describe_shape, load_weights, network_names, own_header
 from vision_tasks.models.foreign import State, fitting_names, read_state_dict
+from vision_tasks.models.group_norm import was_normalised_by_batches
 from vision_tasks.models.registry import create_model, model_entry
 from vision_tasks.models.weights import Weights, resolve
 from vision_tasks.models.widen import RGB, widen
@@ -32,6 +33,7 @@ def start_from(model: TaskModel[Any], weights: Path | str, progress: Progress | 
     Raises UserError when the backbone doesn't fit, and what `resolve` and `read_state_dict` raise.
     """
     source = _source(model, resolve(weights, model.info.name, progress))
+    _check_norm(model, source)
     own = model.state_dict()
     found, widened = _widened(model, source.tensors)
     _check_backbone(model, source.name, found)
@@ -58,6 +60,7 @@ class _Source:
     scope: Collection[str]  # the model's tensors that they might have been: all, or those of its network or backbone
     classes: tuple[str, ...] | None = None  # None = unknown
     backbone_only: bool = False
+    norm: str | None = None  # None = it says nothing of it
     unknown: int = 0  # tensors of a foreign file whose names say nothing here
 
 
@@ -78,10 +81,11 @@ def _own_source(model: TaskModel[Any], weights: Weights) -> _Source:
     same = (entry.family, entry.task) == (others.family, others.task)
     state = source.state_dict()
     if same:
-        return _Source(card.name, weights.label, state, card.weights_licence, state, card.classes)
+        return _Source(card.name, weights.label, state, card.weights_licence, state, card.classes, norm=card.norm)
     ours, theirs = _backbone_names(model), _backbone_names(source)
     found = {own: state[theirs[name]] for name, own in ours.items() if name in theirs}
-    return _Source(card.name, weights.label, found, card.weights_licence, ours.values(), backbone_only=True)
+    licence = card.weights_licence
+    return _Source(card.name, weights.label, found, licence, ours.values(), backbone_only=True, norm=card.norm)
 
 
 def _foreign_source(model: TaskModel[Any], weights: Weights, tensors: State, licence: str) -> _Source:
@@ -97,8 +101,16 @@ def _foreign_source(model: TaskModel[Any], weights: Weights, tensors: State, lic
     found, names = (part, backbone) if len(part) > len(whole) else (whole, network)
     # What a backbone leaves is the classifier, as it should be.
     unknown = len(tensors) - len(found) if names is network else 0
-    label = weights.label
-    return _Source(label, label, found, licence, names.values(), backbone_only=names is backbone, unknown=unknown)
+    label, norm = weights.label, "batch" if was_normalised_by_batches(tensors) else None
+    part_only = names is backbone
+    return _Source(label, label, found, licence, names.values(), backbone_only=part_only, norm=norm, unknown=unknown)
+
+
+def _check_norm(model: TaskModel[Any], source: _Source) -> None:
+    """Scales of the one kind of normalisation have the names and shapes of the other's, but not their meaning."""
+    norm = source.norm
+    if norm not in (None, model.info.norm):
+        raise UserError(f"{source.label} was trained with norm={norm}, not {model.info.norm}; add --set norm={norm}")
 
 
 def _backbone_names(model: TaskModel[Any]) -> dict[str, str]:
@@ -165,7 +177,7 @@ def _class_tensors(model: TaskModel[Any]) -> set[str]:
     with torch.random.fork_rng(devices=[]):
         classes = [str(i) for i in range(len(model.info.classes) + 1)]
         info = model.info
-        twin = create_model(info.name, classes, channels=info.channels, exclusive=info.exclusive)
+        twin = create_model(info.name, classes, channels=info.channels, exclusive=info.exclusive, norm=info.norm)
     own, other = model.state_dict(), twin.state_dict()
     return own.keys() - set(_fitting(own, other))
 

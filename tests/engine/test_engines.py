@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,9 +19,11 @@ from vision_tasks.engine.sources import Walk
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import ModelCard, load_model, save_model
 from vision_tasks.models.registry import create_model
-from vision_tasks.types import InputSpec, Labels
+from vision_tasks.types import Batch, ImageInfo, InputSpec, Labels
 
 IMAGES = [torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(number)) for number in range(2)]
+INFO = tuple(ImageInfo(str(row), Path(str(row)), (32, 32), np.eye(3)) for row in range(4))
+BATCHES: list[Batch[Any]] = [Batch(images, None, (), INFO) for images in IMAGES]
 
 
 @pytest.fixture
@@ -40,13 +43,22 @@ def test_folded_predicts_the_same(ready: tuple[Inference[Any], ModelCard]) -> No
 
 
 def test_a_choice_is_measured_once(ready: tuple[Inference[Any], ModelCard], capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = chosen_engine(*ready, IMAGES)
+    chosen = chosen_engine(*ready, BATCHES, 4)
     first = capsys.readouterr().err
     assert "100.00 % as torch" in first
     assert first.count("chosen") == 1
-    again = chosen_engine(*ready, IMAGES)
+    again = chosen_engine(*ready, BATCHES, 4)
     assert "as measured before" in capsys.readouterr().err
-    assert torch.equal(again(IMAGES[0]).weight, chosen(IMAGES[0]).weight)
+    assert again.at_once == chosen.at_once
+    assert torch.equal(again.inference(IMAGES[0]).weight, chosen.inference(IMAGES[0]).weight)
+
+
+def test_small_batches_are_taken_where_they_are_faster(
+    ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches: 1 / len(batches[0]))
+    assert chosen_engine(*ready, BATCHES, 4).at_once == 1
+    assert chosen_engine(*ready, BATCHES, 4).canvases == ()  # a border is part of what whole images are judged by
 
 
 def test_another_model_is_measured_anew(ready: tuple[Inference[Any], ModelCard]) -> None:
@@ -69,7 +81,7 @@ def test_a_faster_engine_that_says_something_else_is_not_taken(
     inference, card = ready
     monkeypatch.setitem(engines.ENGINES, "folded", lambda one, _: Wrong(one.model, one.device, one.precision))  # type: ignore[arg-type]
     monkeypatch.setattr(engine_choice, "_rate", lambda one, _: 99.0 if isinstance(one, Wrong) else 1.0)
-    assert chosen_engine(inference, card, IMAGES) is inference
+    assert chosen_engine(inference, card, BATCHES, 4).inference is inference
     assert "too different" in capsys.readouterr().err
 
 
@@ -78,7 +90,7 @@ def test_few_images_are_not_measured(
 ) -> None:
     inference, card = ready
     factories.write_folder_per_class(tmp_path / "data", per_class=1)
-    assert fastest(inference, card, Walk([tmp_path / "data"]), 4) is inference
+    assert fastest(inference, card, Walk([tmp_path / "data"]), 4).inference is inference
     assert "engine: torch; to measure others takes longer than 6 images do" in capsys.readouterr().err
 
 
@@ -89,19 +101,19 @@ def test_many_images_are_measured_on_their_canvases(
     factories.write_folder_per_class(tmp_path / "data", per_class=2)
     (tmp_path / "data" / "train" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff none")
     monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
-    seen = []
-    monkeypatch.setattr(engine_choice, "chosen_engine", lambda one, _, canvases: seen.extend(canvases) or one)
-    assert fastest(inference, card, Walk([tmp_path / "data"]), 4) is inference
-    assert {tuple(images.shape[1:]) for images in seen} == {(3, 32, 32)}
+    seen: list[Batch[Any]] = []
+    monkeypatch.setattr(engine_choice, "chosen_engine", lambda *given: seen.extend(given[2]))
+    fastest(inference, card, Walk([tmp_path / "data"]), 4)
+    assert {tuple(batch.images.shape[1:]) for batch in seen} == {(3, 32, 32)}
     assert 4 <= sum(map(len, seen)) <= 5
 
 
 def test_a_spoilt_memory_is_measured_again(ready: tuple[Inference[Any], ModelCard], tmp_path: Path) -> None:
-    chosen_engine(*ready, IMAGES)
+    chosen_engine(*ready, BATCHES, 4)
     (memory,) = (tmp_path / "cache" / "engines").glob("*.json")
     memory.write_text("{")
-    chosen_engine(*ready, IMAGES)
-    assert json.loads(memory.read_text())["engine"] in ("torch", "folded")
+    chosen_engine(*ready, BATCHES, 4)
+    assert json.loads(memory.read_text())["chosen"]["engine"] in ("torch", "folded")
 
 
 def test_a_table_tells_what_was_chosen() -> None:
@@ -109,6 +121,8 @@ def test_a_table_tells_what_was_chosen() -> None:
         Measured("onnx", 12.34, 0.5, False).line("torch")
         == "  onnx          12.3 images/s   50.00 % as torch  too different"
     )
+    best = Measured("onnx", 12.34, 1.0, True, 4, True)
+    assert best.line(best.name) == "  onnx, trimmed, batch 4     12.3 images/s  100.00 % as torch  chosen"
 
 
 def test_wrong_engines_are_told(ready: tuple[Inference[Any], ModelCard], tmp_path: Path) -> None:
@@ -121,7 +135,7 @@ def test_wrong_engines_are_told(ready: tuple[Inference[Any], ModelCard], tmp_pat
         with_engine(replace(inference, precision="bf16"), card, "onnx")
     other = create_model("ssdlite320_mobilenet_v3_large", ("a",))
     with pytest.raises(UserError, match="chooses regions inside"):
-        with_engine(Inference(other, torch.device("cpu"), "fp32"), card, "openvino")
+        with_engine(Inference(other, torch.device("cpu"), "fp32"), card, "compile")
 
 
 @pytest.mark.slow

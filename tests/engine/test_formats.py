@@ -25,6 +25,7 @@ from pycocotools.cocoeval import COCOeval
 from vision_tasks.data.dataset import Dataset
 from vision_tasks.data.readers import yolo_labels
 from vision_tasks.data.readers.stored_boxes import read_stored_boxes
+from vision_tasks.engine.earlier_outputs import PARTIAL
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.predict import Settings, Summary, predict
 from vision_tasks.engine.sources import find_images
@@ -286,16 +287,17 @@ def test_what_was_done_before_a_stop_is_whole(stop, tmp_path):
 def test_a_drawing_that_is_stopped_leaves_no_half(tmp_path, monkeypatch):
     whole = Image.Image.save
 
+    drawn = []
+
     def stopped(self, path, *arguments, **options):
         whole(self, path, *arguments, **options)
-        raise KeyboardInterrupt
+        drawn.extend([path] if PARTIAL in os.fsdecode(path) else [])
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
 
-    def patched():
-        monkeypatch.setattr(Image.Image, "save", stopped)
-        return SCRIPT[1]
-
+    monkeypatch.setattr(Image.Image, "save", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, [SCRIPT[0], patched])
+        run(tmp_path, SCRIPT)
     assert [path.name for path in (tmp_path / "out" / "drawings").iterdir()] == ["a.jpg.png"]
     assert [row["image"] for row in lines(tmp_path / "out" / "predictions.jsonl")] == ["a.jpg"]
 

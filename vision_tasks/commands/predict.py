@@ -10,12 +10,13 @@ from vision_tasks.commands.given import PathLike, load_for, output_folder, requi
 from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
-from vision_tasks.engine.engine_choice import fastest
+from vision_tasks.engine.engine_choice import Chosen, fastest
 from vision_tasks.engine.engines import AUTO, with_engine
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.sources import Walk
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import sha256_of
+from vision_tasks.models.least_score import leave_out_below
 from vision_tasks.models.weights import resolve
 from vision_tasks.tasks import Report, Task, get_task
 from vision_tasks.tasks.base import Table
@@ -66,10 +67,14 @@ def predict(
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
+    asked_precision = model.precision
+    if tile is None:  # tiles are put together by what is seen less surely, too
+        leave_out_below(model.model, conf)
     if engine == AUTO:
-        model = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
+        way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
     else:
-        model = with_engine(model, card, engine)
+        way = Chosen(with_engine(model, card, engine))
+    model = way.inference
     path = DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
     if restart:
@@ -77,9 +82,11 @@ def predict(
     fingerprint = {
         "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}",
         "max-detections": str(max_detections), "tile": str(tile), "format": ",".join(chosen),
-        "precision": model.precision, "engine": engine, "decode": decode,
+        "precision": asked_precision, "engine": engine, "decode": decode,
     }  # fmt: skip
-    settings = inference.Settings(chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint)
+    settings = inference.Settings(
+        chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
+    )
     summary = inference.predict(model, record, walk, card.input, folder, settings)
     for remark in path.remarks() if path else ():
         say(remark)

@@ -6,35 +6,40 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from vision_tasks.data.loader import Loader
+from vision_tasks.device import choose_precision
 from vision_tasks.download import cache_folder
-from vision_tasks.engine.engines import FOLDER, fingerprint, with_engine
-from vision_tasks.engine.evaluate import Inference, fitted_plans
+from vision_tasks.engine.engines import ENGINES, FOLDER, fingerprint, with_engine
+from vision_tasks.engine.evaluate import Inference, fitted_plans, to_original
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.reading import Reading
 from vision_tasks.engine.sources import Item, Walk
+from vision_tasks.engine.trimmed import canvases_for, parted, trimmed
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
 from vision_tasks.models.agreement import agreement
+from vision_tasks.models.backbones import backbone_of
 from vision_tasks.models.checkpoint import ModelCard
 from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.exported import ExportedModel
-from vision_tasks.types import InputSpec, Sample, T
+from vision_tasks.types import Batch, ImageInfo, InputSpec, Sample, Size, T
 
 TOO_FEW = 200  # images: below it, measuring takes longer than it saves
 SAMPLE = 32  # images that are compared
 _SECONDS = 2.0  # that an engine is measured for
 _CANDIDATES = ("torch", "folded", "onnx", "openvino")  # compiling takes minutes on CPUs: asked for by name only
+_BF16 = ("folded-bf16", "openvino-bf16")  # measured where the hardware gains from it
+_SIZES = (1, 4)  # of batches, beside the one that was asked for
 _PACKAGES = ("torch", "onnxruntime", "openvino")
 
 
@@ -46,105 +51,184 @@ class Measured:
     rate: float  # images a second
     share: float  # of what torch says
     enough: bool
+    batch_size: int = 0  # 0 = the one that was asked for
+    trimmed: bool = False  # whether border that no image reaches was cut off
+
+    @property
+    def name(self) -> str:
+        batch = f", batch {self.batch_size}" if self.batch_size else ""
+        return f"{self.engine}{', trimmed' if self.trimmed else ''}{batch}"
 
     def line(self, chosen: str) -> str:
-        mark = "  chosen" if self.engine == chosen else "" if self.enough else "  too different"
-        return f"  {self.engine:9} {self.rate:8.1f} images/s  {100 * self.share:6.2f} % as torch{mark}"
+        mark = "  chosen" if self.name == chosen else "" if self.enough else "  too different"
+        return f"  {self.name:9} {self.rate:8.1f} images/s  {100 * self.share:6.2f} % as torch{mark}"
 
 
-def fastest(inference: Inference[T], card: ModelCard, walk: Walk, batch_size: int) -> Inference[T]:
+@dataclass(frozen=True)
+class Chosen(Generic[T]):
+    """How a call predicts."""
+
+    inference: Inference[T]
+    at_once: int = 0  # this and the next as of `predict.Settings`
+    canvases: tuple[Size, ...] = ()
+
+
+def fastest(inference: Inference[T], card: ModelCard, walk: Walk, batch_size: int) -> Chosen[T]:
     """What `auto` comes to for the images of `walk`, of which the first are looked at."""
     if walk.reads_standard_input:
         say("engine: torch; what comes by standard input can't be measured first")
-        return inference
+        return Chosen(inference)
     items = [item for item in islice(walk, TOO_FEW) if isinstance(item, Item)]
     if len(items) < TOO_FEW:
         say(f"engine: torch; to measure others takes longer than {len(items)} images do")
-        return inference
-    return chosen_engine(inference, card, _canvases(items[:SAMPLE], card.input, batch_size, inference.device))
+        return Chosen(inference)
+    return chosen_engine(inference, card, _sample(items, card.input, batch_size, inference.device), batch_size)
 
 
-def chosen_engine(inference: Inference[Any], card: ModelCard, canvases: Sequence[Tensor]) -> Inference[Any]:
-    """The fastest engine for `canvases`, batches of real images, that agrees with torch's float32 on them.
+def chosen_engine(inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], batch_size: int) -> Chosen[T]:
+    """The fastest engine for `batches` of real images that agrees with torch's float32 on them.
 
     The choice is remembered in the cache for the model, the machine and the installed releases.
     """
-    if why := "no image could be read" if not canvases else _only_torch(inference):
+    if why := "no image could be read" if not batches else _only_torch(inference):
         say(f"engine: not measured, {why}")
-        return inference
-    memory = _memory(inference, card)
-    if (name := _remembered(memory)) is not None:
-        say(f"engine: {name}, as measured before ({memory})")
-        return with_engine(inference, card, name)
-    found = measured(inference, card, canvases)
-    best = max((each for each, _ in found if each.enough), key=lambda each: each.rate)
+        return Chosen(inference)
+    memory = _memory(inference, card, batch_size)
+    canvases = _smaller_canvases(inference, card, batches)
+    if (best := _remembered(memory)) is not None:
+        say(f"engine: {best.name}, as measured before ({memory})")
+        return _taken(with_engine(inference, card, best.engine), best, canvases)
+    found = measured(inference, card, batches)
+    first = _best(found)
+    found += in_other_batches(inference, *first, batches, batch_size, canvases)
+    best, ready = _best(found)
     memory.parent.mkdir(parents=True, exist_ok=True)
-    write_text(memory, json.dumps({"engine": best.engine, "measured": [asdict(each) for each, _ in found]}) + "\n")
-    say("\n".join(["engines:", *(each.line(best.engine) for each, _ in found)]))
-    return next(ready for each, ready in found if each is best)
+    write_text(memory, json.dumps({"chosen": asdict(best), "measured": [asdict(each) for each, _ in found]}) + "\n")
+    say("\n".join(["engines:", *(each.line(best.name) for each, _ in found)]))
+    return _taken(ready, best, canvases)
 
 
 def measured(
-    inference: Inference[T], card: ModelCard, canvases: Sequence[Tensor]
+    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]]
 ) -> list[tuple[Measured, Inference[T]]]:
     """Each engine that is here, with what it did; torch, which always agrees with itself, comes first."""
-    expected = [inference(images) for images in canvases]
+    expected = [inference(batch.images) for batch in batches]
     found = []
-    for name in _CANDIDATES:
+    for name in _candidates(inference.device):
         try:
             ready = with_engine(inference, card, name)
         except UserError as reason:
             say(f"engine {name} is left out: {reason}")
             continue
-        told = [agreement(one, ready(images)) for one, images in zip(expected, canvases, strict=True)]
-        weights = [len(images) for images in canvases]
-        share = sum(one.share * weight for one, weight in zip(told, weights, strict=True)) / sum(weights)
-        found.append((Measured(name, _rate(ready, canvases), share, share >= told[0].least), ready))
+        told = [agreement(one, ready(batch.images)) for one, batch in zip(expected, batches, strict=True)]
+        share = float(np.average([one.share for one in told], weights=[len(batch) for batch in batches]))
+        found.append((Measured(name, _rate(ready, batches), share, share >= told[0].least), ready))
     return found
 
 
-def _canvases(items: Sequence[Item], spec: InputSpec, batch_size: int, device: torch.device) -> list[Tensor]:
-    """Batches as `predict` makes them."""
-    samples: list[Sample[Any]] = [Reading(item).sample() for item in items if not item.passing]
+def in_other_batches(
+    inference: Inference[T], best: Measured, ready: Inference[T], batches: Sequence[Batch[T]], batch_size: int,
+    canvases: Sequence[Size],
+) -> list[tuple[Measured, Inference[T]]]:  # fmt: skip
+    """The `best` engine with smaller batches, and with those without border."""
+    found = []
+    for size in (0, *(size for size in _SIZES if size < batch_size)):
+        whole = best
+        if size:
+            whole = replace(best, rate=_rate(ready, list(parted(batches, size))), batch_size=size)
+            found.append((whole, ready))
+        if canvases:
+            shaped = list(trimmed(batches, canvases, size or batch_size))
+            share, enough = _agreement_of_trimmed(inference, ready, batches, shaped)
+            whole = replace(whole, rate=_rate(ready, shaped), share=share, enough=enough, trimmed=True)
+            found.append((whole, ready))
+    return found
+
+
+def _agreement_of_trimmed(
+    inference: Inference[T], ready: Inference[T], batches: Sequence[Batch[T]], shaped: Sequence[Batch[T]]
+) -> tuple[float, bool]:
+    """How far `ready` says of images without border what torch says of them on the whole canvas; in original pixels."""
+    expected = {info.id: (one, info) for batch in batches for one, info in _singly(inference, batch)}
+    told = [
+        agreement(to_original(*expected[info.id]), to_original(one, info))  # one at a time, for originals may be large
+        for batch in shaped
+        for one, info in _singly(ready, batch)
+    ]
+    share = float(np.mean([one.share for one in told]))
+    return share, share >= told[0].least
+
+
+def _singly(inference: Inference[T], batch: Batch[T]) -> Iterator[tuple[T, ImageInfo]]:
+    predictions = inference(batch.images)
+    return ((predictions.image(row), info) for row, info in enumerate(batch.info))
+
+
+def _best(found: Sequence[tuple[Measured, Inference[T]]]) -> tuple[Measured, Inference[T]]:
+    return max((pair for pair in found if pair[0].enough), key=lambda pair: pair[0].rate)
+
+
+def _taken(ready: Inference[T], best: Measured, canvases: tuple[Size, ...]) -> Chosen[T]:
+    return Chosen(ready, best.batch_size, canvases if best.trimmed else ())
+
+
+def _smaller_canvases(inference: Inference[Any], card: ModelCard, batches: Sequence[Batch[Any]]) -> tuple[Size, ...]:
+    """Those that would do; none where a border is part of what a network judges, or all canvases must be one."""
+    model = inference.model
+    if isinstance(model, Exportable) and not model.decoder.has_places:
+        return ()
+    return canvases_for([info for batch in batches for info in batch.info], card.input.canvas)
+
+
+def _sample(items: Sequence[Item], spec: InputSpec, batch_size: int, device: torch.device) -> list[Batch[Any]]:
+    """Some of the images, from all over, in batches as `predict` makes them."""
+    lasting = [item for item in items if not item.passing]
+    samples: list[Sample[Any]] = [Reading(item).sample() for item in lasting[:: -(-len(lasting) // SAMPLE) or 1]]
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=device)
-    return [batch.images for batch in loader if len(batch)]
+    return [batch for batch in loader if len(batch)]
 
 
-def _rate(ready: Inference[Any], canvases: Sequence[Tensor]) -> float:
-    """Images a second; it has run once before."""
+def _candidates(device: torch.device) -> tuple[str, ...]:
+    return _CANDIDATES + (_BF16 if choose_precision("auto", device) == "bf16" else ())
+
+
+def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]]) -> float:
+    """Images a second. Once before nothing is counted: a runtime prepares itself for each shape."""
+    for images in {batch.images.shape: batch.images for batch in batches}.values():
+        ready(images)
     done, start = 0, time.perf_counter()
-    while True:
-        for images in canvases:
-            ready(images)
-            done += len(images)
-            if (seconds := time.perf_counter() - start) > _SECONDS:
-                return done / seconds
+    while True:  # all of them: batches differ in what they cost
+        for batch in batches:
+            ready(batch.images)
+            done += len(batch)
+        if (seconds := time.perf_counter() - start) > _SECONDS:
+            return done / seconds
 
 
 def _only_torch(inference: Inference[Any]) -> str:
     """Why nothing is measured; empty where it is."""
     if isinstance(inference.model, ExportedModel):
         return "as the exported file has its own"
-    if not isinstance(inference.model, Exportable):
+    if not isinstance(inference.model, Exportable) and backbone_of(inference.model) is None:
         return "for only torch runs this model"
     if inference.device.type != "cpu":
         return "for others are measured on CPUs only"
     return "" if inference.precision == "fp32" else "for others run in fp32"
 
 
-def _memory(inference: Inference[Any], card: ModelCard) -> Path:
-    machine = [platform.machine(), _processor(), torch.get_num_threads(), *map(_release, _PACKAGES)]
+def _memory(inference: Inference[Any], card: ModelCard, batch_size: int) -> Path:
+    machine = [platform.machine(), _processor(), torch.get_num_threads(), batch_size, *map(_release, _PACKAGES)]
     here = hashlib.sha256(json.dumps(machine).encode()).hexdigest()[:8]
     return cache_folder() / FOLDER / f"{fingerprint(inference.model, card)}-{here}.json"
 
 
-def _remembered(memory: Path) -> str | None:
+def _remembered(memory: Path) -> Measured | None:
     try:
-        name = json.loads(memory.read_text(encoding="utf-8"))["engine"]
+        best = Measured(**json.loads(memory.read_text(encoding="utf-8"))["chosen"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return name if name in _CANDIDATES else None
+    return best if best.engine in ENGINES else None
 
 
 def _processor() -> str:

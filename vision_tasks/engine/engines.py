@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vision_tasks.device import choose_device, choose_precision
+from vision_tasks.device import Precision, choose_device, choose_precision
 from vision_tasks.download import cache_folder
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.export import FORMATS, export_model
 from vision_tasks.engine.progress import say
 from vision_tasks.errors import UserError, unknown_name
+from vision_tasks.models.backbones import (
+    BackboneElsewhere,
+    MapsInOrder,
+    backbone_of,
+    require_same_maps,
+    seen_by_backbone,
+    with_backbone,
+)
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import ModelCard, header_of
 from vision_tasks.models.decoding import Decoder
 from vision_tasks.models.exportable import Exportable
-from vision_tasks.models.exported import ExportedModel, digest_of, load_exported, random_images
-from vision_tasks.models.folding import folded
+from vision_tasks.models.exported import (
+    ExportedModel,
+    digest_of,
+    load_exported,
+    random_images,
+    start_part,
+    write_part,
+)
+from vision_tasks.models.folding import folded, folded_part
+from vision_tasks.models.runtime import Run
 from vision_tasks.models.temperature import temperature_of
+from vision_tasks.types import Size
 
 AUTO = "auto"
 FOLDER = "engines"  # in the cache
@@ -53,6 +72,34 @@ class Compiled(Exportable[Any]):
         return self.model.backbone
 
 
+class OnCanvases(Exportable[Any]):
+    """A model whose tensors another engine gives, which takes one canvas only: one of them for each canvas."""
+
+    def __init__(self, model: Exportable[Any], start: Callable[[Size], ExportedModel[Any]]) -> None:
+        super().__init__()
+        self.info = model.info
+        self._decoder = model.decoder
+        self._start = start
+        self._started: dict[Size, ExportedModel[Any]] = {}
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        size = (images.shape[-2], images.shape[-1])
+        if size not in self._started:
+            self._started[size] = self._start(size)
+        return self._started[size].outputs(images)
+
+    @property
+    def decoder(self) -> Decoder[Any]:
+        return self._decoder
+
+    def forward(self, images: Tensor, targets: Any) -> Never:
+        raise UserError(f"{self.info.name} can't be trained by another engine than torch")
+
+    @property
+    def backbone(self) -> Never:
+        raise UserError(f"{self.info.name} has no parts in another engine than torch")
+
+
 def placed(model: TaskModel[Any], device: str, precision: str) -> Inference[Any]:
     """`model` where it runs; an exported file runs on the CPU in float32, and asking for another is an error."""
     if not isinstance(model, ExportedModel):
@@ -72,7 +119,10 @@ def with_engine(inference: Inference[Any], card: ModelCard, engine: str) -> Infe
         raise UserError(f"--engine auto measures on the images of predict; here name one of {', '.join(ENGINES)}")
     if engine not in ENGINES:
         raise unknown_name("engine", engine, (AUTO, *ENGINES))
-    return ENGINES[engine](inference, card)
+    ready = ENGINES[engine](inference, card)
+    if isinstance(inference.model, Exportable) and isinstance(ready.model, Exportable):
+        ready.model.least_score = inference.model.least_score
+    return ready
 
 
 def fingerprint(model: TaskModel[Any], card: ModelCard) -> str:
@@ -95,9 +145,17 @@ def _as_it_is(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
 
 
 def _folded(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
-    model = _exportable(inference, "folded")
-    twin = folded(model, random_images(card, 1).to(inference.device))
+    images = random_images(card, 1).to(inference.device)
+    backbone = backbone_of(inference.model)
+    if backbone is not None:
+        twin = with_backbone(inference.model, folded_part(backbone, seen_by_backbone(images)))
+    else:
+        twin = folded(_exportable(inference, "folded"), images)
     return Inference.of(twin, inference.device, inference.precision)
+
+
+def _folded_bf16(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
+    return replace(_folded(inference, card), precision="bf16")
 
 
 def _compiled(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
@@ -110,23 +168,62 @@ def _compiled(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
     return compiled
 
 
-def _exported(to: str) -> Callable[[Inference[Any], ModelCard], Inference[Any]]:
+def _exported(to: str, precision: Precision = "fp32") -> Callable[[Inference[Any], ModelCard], Inference[Any]]:
     def run(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
-        model = _exportable(inference, to)
+        if isinstance(inference.model, ExportedModel):
+            _exportable(inference, to)
         if inference.device.type != "cpu":
             raise UserError(f"--engine {to} runs on the CPU; add --device cpu, or use torch or compile")
         if inference.precision != "fp32":
             raise UserError(f"--engine {to} runs in fp32; leave out --precision")
-        file = _file_of(model, card, to)
-        if not file.exists():
-            say(f"exporting {card.name} once, into {file.parent}")
-            export_model(model, card, to, file)
-        return Inference(load_exported(file)[0], inference.device, "fp32")
+        backbone = backbone_of(inference.model)
+        if backbone is not None:
+            return replace(inference, model=_backbone_elsewhere(inference.model, backbone, card, to, precision))
+        model = _exportable(inference, to)
+        started = OnCanvases(model, partial(_started, model, card, to, precision))
+        started.outputs(torch.zeros(1, card.input.channels, *card.input.canvas))  # what can't be exported says so now
+        return Inference(started.eval(), inference.device, "fp32")
 
     return run
 
 
-def _file_of(model: Exportable[Any], card: ModelCard, to: str) -> Path:
+def _started(model: Exportable[Any], card: ModelCard, to: str, precision: Precision, size: Size) -> ExportedModel[Any]:
+    """`model` for one canvas; a file is written where there is none yet."""
+    on_canvas = replace(card, input=replace(card.input, canvas=size))
+    file = _file_of(model, on_canvas, to)
+    if not file.exists():
+        say(f"exporting {card.name} for {size[1]} x {size[0]} pixels once, into {file.parent}")
+        export_model(model, on_canvas, to, file)
+    return load_exported(file, precision=precision)[0]
+
+
+def _backbone_elsewhere(
+    model: TaskModel[Any], backbone: nn.Module, card: ModelCard, to: str, precision: Precision
+) -> TaskModel[Any]:
+    """`model` with its backbone computed by another engine, in a file for each canvas."""
+
+    def start(size: Size) -> Run:
+        on_canvas = replace(card, input=replace(card.input, canvas=size))
+        file = _file_of(model, on_canvas, to)
+        images = random_images(on_canvas, 2)
+        if not file.exists():
+            say(f"exporting the backbone of {card.name} for {size[1]} x {size[0]} pixels once, into {file.parent}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_part(file, MapsInOrder(backbone), images)
+        run = start_part(file, precision)
+        if precision == "fp32":
+            require_same_maps(backbone, run, images, file.name)
+        return run
+
+    images = seen_by_backbone(random_images(card, 1))
+    with torch.no_grad():
+        names = tuple(backbone(images))
+    elsewhere = BackboneElsewhere(names, start)
+    elsewhere(images)  # what can't be exported says so now
+    return with_backbone(model, elsewhere)
+
+
+def _file_of(model: TaskModel[Any], card: ModelCard, to: str) -> Path:
     return cache_folder() / FOLDER / f"{fingerprint(model, card)}{FORMATS[to].suffix}"
 
 
@@ -136,4 +233,6 @@ ENGINES: Mapping[str, Callable[[Inference[Any], ModelCard], Inference[Any]]] = {
     "compile": _compiled,
     "onnx": _exported("onnx"),
     "openvino": _exported("openvino"),
+    "folded-bf16": _folded_bf16,
+    "openvino-bf16": _exported("openvino", "bf16"),
 }

@@ -16,10 +16,11 @@ from typing import Generic, cast
 import numpy as np
 
 from vision_tasks.augment.plan import fitted
-from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.loader import Loader
+from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.windows import Windows, overview
 from vision_tasks.device import keep_freed_memory
+from vision_tasks.engine.ahead import predicted_ahead
 from vision_tasks.engine.earlier_outputs import FAILURES, without_partial
 from vision_tasks.engine.evaluate import Inference, to_original
 from vision_tasks.engine.image_writer import ImageWriter
@@ -30,12 +31,13 @@ from vision_tasks.engine.reading import Reading, Readings
 from vision_tasks.engine.sources import Item, Walk
 from vision_tasks.engine.store import STORE, Store
 from vision_tasks.engine.tiles import TilePredictor
+from vision_tasks.engine.trimmed import parted, trimmed
 from vision_tasks.engine.watch import Rested, again_and_again
 from vision_tasks.errors import UserError
 from vision_tasks.tasks.base import Output, Picture, Report, Table, Task
 from vision_tasks.tasks.outputs.jsonl import write_lines
 from vision_tasks.tasks.tiling import tiles_of
-from vision_tasks.types import Batch, Failure, InputSpec, Plan, T
+from vision_tasks.types import Batch, Failure, InputSpec, Plan, Size, T
 from vision_tasks.warp import Pixels
 
 FORMATS = ("jsonl", "drawings")  # what is written where nothing else is asked for
@@ -56,6 +58,8 @@ class Settings:
     device_path: DevicePath | None = None  # as of `Loader`
     watch: bool = False  # whether to go on looking for new images until the user stops it
     fingerprint: Mapping[str, str] = field(default_factory=dict)  # what the rows depend on, by the names of options
+    at_once: int = 0  # images that the network gets, of a batch that was read; 0 = all
+    canvases: tuple[Size, ...] = ()  # beside the whole one: of those that hold an image it is predicted on the smallest
 
 
 @dataclass(frozen=True)
@@ -172,19 +176,28 @@ class _Run(Generic[T]):
             device_path=self.settings.device_path,
         )  # fmt: skip
         # Closed here: no thread may go on reading when the store is closed.
-        with closing(cast("Generator[Batch[T]]", iter(loader))) as batches:
-            for batch in batches:
+        with (
+            closing(cast("Generator[Batch[T]]", iter(loader))) as batches,
+            closing(predicted_ahead(self.model, self._shaped(batches))) as predicted,
+        ):
+            for batch, predictions in predicted:
                 with self.writer.kept():
-                    self._write(batch)
+                    self._write(batch, predictions)
                 self._advance(len(batch) + len(batch.failures))
+
+    def _shaped(self, batches: Iterable[Batch[T]]) -> Iterable[Batch[T]]:
+        """What was read, as the network gets it."""
+        most = self.settings.at_once or self.settings.batch_size
+        if self.settings.canvases:
+            return trimmed(batches, self.settings.canvases, most)
+        return parted(batches, most)
 
     def _plan(self, batch: Sequence[Reading]) -> Plan:
         return fitted(list(map(self.readings.number, batch)), self.spec.canvas, self.spec.fit)
 
-    def _write(self, batch: Batch[T]) -> None:
+    def _write(self, batch: Batch[T], predictions: T | None) -> None:
         for failure in batch.failures:
             self.writer.fail(failure.id, self.readings.end(failure.id).item.version, failure.reason)
-        predictions = self.model(batch.images).to("cpu") if batch.info else None
         for row, info in enumerate(batch.info):
             reading = self.readings.end(info.id)
             with self.writer.one(reading):

@@ -7,8 +7,8 @@ file is needed to read its outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -27,6 +27,10 @@ class Decoder(Protocol[T_co]):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def has_places(self) -> bool:
+        """Whether what is predicted lies somewhere on the canvas, and is not about the whole of it."""
+
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> T_co:
         """Predictions in canvas pixels, float32."""
 
@@ -37,6 +41,7 @@ class ClassLogits:
 
     exclusive: bool  # an image has exactly one class: softmax; else each for itself: sigmoid
     kind: Literal["class_logits"] = "class_logits"
+    has_places: ClassVar[bool] = False
 
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> Labels:
         (logits,) = outputs
@@ -48,6 +53,7 @@ class MaskLogits:
     """Logits [B,K,H,W] of pixels."""
 
     kind: Literal["mask_logits"] = "mask_logits"
+    has_places: ClassVar[bool] = True
 
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> Masks:
         (logits,) = outputs
@@ -67,6 +73,7 @@ class BoxCandidates:
     most_overlap: float  # IoU
     most: int  # boxes of an image
     kind: Literal["box_candidates"] = "box_candidates"
+    has_places: ClassVar[bool] = True
 
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> Boxes:
         (found,) = outputs
@@ -94,6 +101,7 @@ class RankedBoxes:
     least_score: float
     most: int
     kind: Literal["ranked_boxes"] = "ranked_boxes"
+    has_places: ClassVar[bool] = True
 
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> Boxes:
         (found,) = outputs
@@ -107,6 +115,16 @@ class RankedBoxes:
         sure = score > self.least_score
         index = index[sure]
         return near[index // classes, :4], index % classes, score[sure]
+
+
+def above(decoder: Decoder[T_co], score: float) -> Decoder[T_co]:
+    """The same without boxes of a lower score, which suppress none of a higher one: those that are left stay the same.
+
+    Networks give thousands of boxes that they hardly believe in, and suppression compares each with many others.
+    """
+    if isinstance(decoder, BoxCandidates | RankedBoxes) and decoder.least_score < score:
+        return replace(decoder, least_score=score)
+    return decoder
 
 
 _DECODERS: TypeAdapter[ClassLogits | MaskLogits | BoxCandidates | RankedBoxes] = TypeAdapter(

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from vision_tasks.models.base import TaskModel
-from vision_tasks.models.decoding import Decoder
+from vision_tasks.models.decoding import Decoder, above
 from vision_tasks.models.modes import mode, without_autocast
 from vision_tasks.types import T
 
 
 class Exportable(TaskModel[T]):
     """A model whose `predict` is `decoder` after `outputs`."""
+
+    least_score: float = 0.0  # boxes below it may be left out of predictions
 
     @abstractmethod
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -34,4 +36,4 @@ class Exportable(TaskModel[T]):
         with mode(self.modules(), training=False):
             outputs = self.outputs(images)
         with without_autocast(images.device):
-            return self.decoder(outputs, (images.shape[-2], images.shape[-1]))
+            return above(self.decoder, self.least_score)(outputs, (images.shape[-2], images.shape[-1]))

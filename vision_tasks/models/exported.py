@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Never
 
 import torch
 from torch import Tensor, nn
 
+from vision_tasks.device import Precision
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import ModelInfo
 from vision_tasks.models.checkpoint import KEY, ModelCard, header_of, parse_header
@@ -66,12 +69,16 @@ def write_exported(path: Path, model: Exportable[Any], card: ModelCard) -> None:
     _WRITE[path.suffix](path, _Outputs(model).eval(), images, (KEY, header_of(carried)))
 
 
-def load_exported(path: Path, threads: int | None = None) -> tuple[ExportedModel[Any], ModelCard]:
+def load_exported(
+    path: Path, threads: int | None = None, precision: Precision = "fp32"
+) -> tuple[ExportedModel[Any], ModelCard]:
     """The model of an ONNX or OpenVINO file of ours; it runs on the CPU by `threads`, by default as many as torch's.
+
+    Of these two only OpenVINO computes in another `precision` than float32.
 
     Raises UserError for files that are not ours, are damaged, or keep tensors elsewhere.
     """
-    opened = _OPEN[path.suffix.lower()](path, KEY, threads or torch.get_num_threads())
+    opened = _opened(path, threads, precision)
     if opened.header is None:
         raise UserError(f"{path} was not written by `vision-tasks export`: it doesn't say what it predicts")
     card = parse_header(path, opened.header)
@@ -80,6 +87,26 @@ def load_exported(path: Path, threads: int | None = None) -> tuple[ExportedModel
     except (ValueError, KeyError):
         raise UserError(f"{path} is damaged: what it says of its outputs can't be read; export it again") from None
     return ExportedModel(_info(card), opened.start(), decoder, card.input.canvas).eval(), card
+
+
+def write_part(path: Path, part: nn.Module, images: Tensor) -> None:
+    """Write a part of a network, which takes `images`, in the format that the path's ending says."""
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        draft = Path(folder) / path.name
+        _WRITE[path.suffix](draft, part.eval(), images, (KEY, "part"))
+        for each in sorted(Path(folder).iterdir()):  # numbers before the graph that looks for them
+            each.replace(path.with_suffix(each.suffix))
+
+
+def start_part(path: Path, precision: Precision = "fp32") -> Run:
+    """What `write_part` wrote, by as many threads as torch's."""
+    return _opened(path, None, precision).start()
+
+
+def _opened(path: Path, threads: int | None, precision: Precision) -> Opened:
+    suffix = path.suffix.lower()
+    open_file = partial(open_openvino, precision=precision) if suffix == ".xml" else _OPEN[suffix]
+    return open_file(path, KEY, threads or torch.get_num_threads())
 
 
 def digest_of(model: nn.Module) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +24,37 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
     Which layers follow one another is seen on `images`, where the outcome is compared, too: nothing is folded in a
     network some of whose convolutions are looked at by more than their norms.
     """
-    twin = copy.deepcopy(model).eval()
-    for convolution, norm in _pairs(twin, images):
+    twin = _merged(copy.deepcopy(model).eval(), lambda network: network.outputs(images))
+    pairs = zip(model.outputs(images), twin.outputs(images), strict=True)
+    return twin if _same(pairs) else copy.deepcopy(model).eval()
+
+
+@torch.no_grad()
+def folded_part(part: nn.Module, maps: Tensor) -> nn.Module:
+    """The same of a part that takes `maps` [B,C,H,W] and gives maps by their names."""
+    twin = _merged(copy.deepcopy(part).eval(), lambda network: network(maps))
+    found, expected = twin(maps), part(maps)
+    return twin if _same((expected[name], found[name]) for name in expected) else copy.deepcopy(part).eval()
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _merged(twin: M, run: Callable[[M], Any]) -> M:
+    """`twin` itself, changed; `run` has it called once."""
+    for convolution, norm in _pairs(twin, partial(run, twin)):
         before, after = cast(nn.Conv2d, twin.get_submodule(convolution)), cast(nn.BatchNorm2d, twin.get_submodule(norm))
         merged = fuse_conv_bn_eval(before, after)
         twin.set_submodule(convolution, merged)
         twin.set_submodule(norm, nn.Identity())
-    pairs = zip(model.outputs(images), twin.outputs(images), strict=True)
-    same = all(torch.allclose(two, one, rtol=ROUNDING, atol=ROUNDING) for one, two in pairs)
-    return twin if same else copy.deepcopy(model).eval()
+    return twin
 
 
-def _pairs(model: Exportable[Any], images: Tensor) -> list[tuple[str, str]]:
+def _same(pairs: Iterable[tuple[Tensor, Tensor]]) -> bool:
+    return all(torch.allclose(two, one, rtol=ROUNDING, atol=ROUNDING) for one, two in pairs)
+
+
+def _pairs(model: nn.Module, run: Callable[[], Any]) -> list[tuple[str, str]]:
     """Names of convolutions and of the norms that directly take their outputs, each used once."""
     made: dict[int, str] = {}
     pairs: list[tuple[str, str]] = []
@@ -54,7 +74,7 @@ def _pairs(model: Exportable[Any], images: Tensor) -> list[tuple[str, str]]:
 
     layers = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d | nn.BatchNorm2d)]
     handles = [part.register_forward_hook(note(name)) for name, part in layers]
-    model.outputs(images)
+    run()
     for handle in handles:
         handle.remove()
     takers = Counter(convolution for convolution, _ in pairs)

@@ -1,0 +1,102 @@
+"""Canvases without the border that no image reaches: images of like shape share a batch, and a network has less to do.
+
+What is cut off are whole steps of a network's grid, the same on both sides. So a network that is made of convolutions
+sees the same pixels at the same places of its grid as on the whole canvas, and near the cut some of its own padding in
+place of the border. Whether it then says the same is measured (`engine_choice.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vision_tasks.geometry import bounds, translate
+from vision_tasks.types import Batch, ImageInfo, Size, T
+
+STEP = 32  # pixels: what most networks shrink by; of those with larger steps the measurement says whether it matters
+MOST = 3  # canvases beside the whole one: some engines are made for each
+WORTH = 0.03  # of all pixels; what saves less is not worth another canvas
+_WAITING = 4  # batches of images whose companions haven't come yet
+
+
+def needed(info: ImageInfo, canvas: Size) -> Size:
+    """The least canvas, by whole steps from both sides, on which there is a border of a pixel around the image."""
+    (x0, y0), (x1, y1) = bounds(info.size, info.placement)
+    height, width = canvas
+    return _cut(height, min(y0, height - y1)), _cut(width, min(x0, width - x1))
+
+
+def _cut(side: int, border: float) -> int:
+    return side - 2 * STEP * max(0, int(border - 1) // STEP)
+
+
+def canvases_for(infos: Sequence[ImageInfo], canvas: Size) -> tuple[Size, ...]:
+    """The few canvases, beside the whole one, that save most for such images."""
+    wanted = Counter(needed(info, canvas) for info in infos)
+    chosen: list[Size] = []
+    pixels = _pixels(wanted, chosen, canvas)
+    while len(chosen) < MOST and (left := [size for size in wanted if size not in (canvas, *chosen)]):
+        best = min(left, key=lambda size: (_pixels(wanted, [*chosen, size], canvas), size))
+        fewer = _pixels(wanted, [*chosen, best], canvas)
+        if pixels - fewer < WORTH * len(infos) * canvas[0] * canvas[1]:
+            break
+        chosen.append(best)
+        pixels = fewer
+    return tuple(chosen)
+
+
+def _pixels(wanted: Counter[Size], chosen: Sequence[Size], canvas: Size) -> int:
+    taken = ((least_of(size, chosen, canvas), count) for size, count in wanted.items())
+    return sum(height * width * count for (height, width), count in taken)
+
+
+def least_of(size: Size, chosen: Sequence[Size], canvas: Size) -> Size:
+    """The smallest of the `chosen` canvases that holds `size`, or else the whole one."""
+    fitting = [one for one in chosen if one[0] >= size[0] and one[1] >= size[1]]
+    return min(fitting, key=lambda one: one[0] * one[1], default=canvas)
+
+
+def trimmed(batches: Iterable[Batch[T]], chosen: Sequence[Size], most: int) -> Iterator[Batch[T]]:
+    """The same images in batches of one shape, `most` at a time; those that wait too long for others go without."""
+    waiting: dict[Size, list[tuple[Tensor, ImageInfo]]] = {}
+    for batch in batches:
+        if batch.failures:
+            yield replace(batch, images=batch.images[:0], info=())
+        for image, info in zip(batch.images, batch.info, strict=True):
+            canvas = (image.shape[-2], image.shape[-1])
+            size = least_of(needed(info, canvas), chosen, canvas)
+            waiting.setdefault(size, []).append(_trim(image, info, size))
+            if len(waiting[size]) == most:
+                yield _joined(waiting.pop(size))
+        while sum(map(len, waiting.values())) > _WAITING * most:
+            yield _joined(waiting.pop(max(waiting, key=lambda size: len(waiting[size]))))
+    yield from map(_joined, waiting.values())
+
+
+def _trim(image: Tensor, info: ImageInfo, size: Size) -> tuple[Tensor, ImageInfo]:
+    """The middle of a canvas [C,H,W], and where its image then lies."""
+    y, x = (image.shape[-2] - size[0]) // 2, (image.shape[-1] - size[1]) // 2
+    part = image[:, y : y + size[0], x : x + size[1]]
+    # A copy, for a part would hold the whole batch that it came in.
+    return part.clone(), replace(info, placement=translate(-x, -y) @ info.placement)
+
+
+def _joined(rows: Sequence[tuple[Tensor, ImageInfo]]) -> Batch[T]:
+    images = torch.empty((len(rows), *rows[0][0].shape)).contiguous(memory_format=torch.channels_last)
+    for place, (image, _) in zip(images, rows, strict=True):
+        place.copy_(image)
+    return Batch(images, None, (), tuple(info for _, info in rows))
+
+
+def parted(batches: Iterable[Batch[T]], most: int) -> Iterator[Batch[T]]:
+    """The same images in the same order, `most` at a time."""
+    for batch in batches:
+        failures = batch.failures
+        for start in range(0, max(1, len(batch)), most):
+            rows = slice(start, start + most)
+            yield replace(batch, images=batch.images[rows], info=batch.info[rows], failures=failures)
+            failures = ()

@@ -1,0 +1,100 @@
+"""Detectors that choose regions in the middle of their network: their backbone may be computed elsewhere, or folded.
+
+The backbone, which takes images and gives maps by their names, is all of a network that has no choices in it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vision_tasks.errors import UserError
+from vision_tasks.models.base import TaskModel
+from vision_tasks.models.exportable import Exportable
+from vision_tasks.models.roi_pooling import RegionPool, Regions, regions
+from vision_tasks.models.runtime import Run
+from vision_tasks.types import Size
+
+_GRID = 32  # pixels: torchvision's detectors enlarge canvases to multiples of it
+_ROUNDING = 1e-2  # relative to the largest value of a map
+
+
+class BackboneElsewhere(nn.Module):
+    """Maps that `start` of a canvas computes; each canvas is started once."""
+
+    def __init__(self, names: tuple[str, ...], start: Callable[[Size], Run]) -> None:
+        super().__init__()
+        self.names = names
+        self._start = start
+        self._runs: dict[Size, Run] = {}
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        size = (images.shape[-2], images.shape[-1])
+        if size not in self._runs:
+            self._runs[size] = self._start(size)
+        return OrderedDict(zip(self.names, self._runs[size](images), strict=True))
+
+
+class MapsInOrder(nn.Module):
+    """A backbone as exporters want it: it gives tensors without names."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.backbone(images).values())
+
+
+class SparsePool(nn.Module):
+    """Regions pooled as a training does: torchvision's kernel for CPUs takes one core, and one number at a time."""
+
+    def __init__(self, own: RegionPool) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[Size]) -> Tensor | Regions:
+        levels = [features[name] for name in self.own.own.featmap_names if name in features]
+        if levels[0].device.type != "cpu" or not sum(map(len, boxes)):
+            pooled: Tensor | Regions = self.own(features, boxes, sizes)
+            return pooled
+        found = regions(levels, boxes, sizes[0])
+        return found if self.own.lazy and found.projecting_is_cheaper else found.pooled()
+
+
+def backbone_of(model: TaskModel[Any]) -> nn.Module | None:
+    """The backbone of a detector that can't be exported as a whole; None of other models."""
+    if isinstance(model, Exportable):
+        return None
+    found = getattr(getattr(model, "net", None), "backbone", None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def with_backbone(model: TaskModel[Any], backbone: nn.Module) -> TaskModel[Any]:
+    """A copy of `model` with another backbone, and regions that are pooled faster, for prediction alone."""
+    twin = copy.deepcopy(model)
+    net: Any = twin.get_submodule("net")
+    net.backbone = backbone
+    if hasattr(net, "roi_heads") and isinstance(net.roi_heads.box_roi_pool, RegionPool):
+        net.roi_heads.box_roi_pool = SparsePool(net.roi_heads.box_roi_pool)
+    return twin.eval()
+
+
+def seen_by_backbone(images: Tensor) -> Tensor:
+    """Images [B,C,h,w] on the canvas [B,C,H,W] on which a backbone gets them."""
+    height, width = images.shape[-2:]
+    return functional.pad(images, (0, -width % _GRID, 0, -height % _GRID))
+
+
+@torch.no_grad()
+def require_same_maps(backbone: nn.Module, run: Run, images: Tensor, name: str) -> None:
+    """Raises UserError where the maps of `run` differ from those of `backbone` by more than rounding."""
+    for one, two in zip(MapsInOrder(backbone)(images), run(images), strict=True):
+        if float((one - two).abs().max()) > _ROUNDING * float(one.abs().max()):
+            raise UserError(f"{name} computes other maps than the network does; use --engine torch")

@@ -1,0 +1,73 @@
+"""Weights for the comparison of folder inference: trained for minutes, so that predictions are those of real networks.
+
+Each is one file that both sides read: of ultralytics' network a `.pt`, of the others tensors with our header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.detect_ultralytics import stay_offline
+
+NETWORK = "net."  # what the names of a network's own tensors begin with in our files
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A short training, on data that lies in the data root."""
+
+    task: str
+    model: str
+    data: str
+    side: int
+    epochs: int
+    options: dict[str, Any]
+
+
+RECIPES = {
+    "yolo": Recipe("detect", "yolo11n", "detect-bccd-voc", 640, 8, {"batch_size": 8}),
+    "faster_rcnn": Recipe(
+        "detect", "fasterrcnn_mobilenet_v3_large_fpn", "detect-bccd-voc", 640, 4, {"batch_size": 4, "augment": "light"}
+    ),
+    "resnet50": Recipe("classify", "resnet50", "classify-clothing-small", 224, 3, {"batch_size": 16}),
+    "unet": Recipe("segment", "unet:resnet34", "segment-nuclei-dsb2018", 256, 6, {"batch_size": 8}),
+}
+
+
+def prepared(name: str, root: Path, work: Path) -> Path:
+    """The weights of one recipe; those that lie in `work` from an earlier call are taken."""
+    recipe = RECIPES[name]
+    run = work / "runs" / name
+    best = run / "best.safetensors"
+    if not best.exists():
+        from vision_tasks import train
+
+        train(recipe.task, data=root / recipe.data, model=recipe.model, image_size=recipe.side, epochs=recipe.epochs,
+              device="cpu", out=run, **recipe.options)  # fmt: skip
+    return as_ultralytics(best, work) if name == "yolo" else best
+
+
+def as_ultralytics(weights: Path, work: Path) -> Path:
+    """The same network as ultralytics stores it."""
+    out = work / "yolo.pt"
+    if out.exists():
+        return out
+    stay_offline(work / "settings")
+    from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel
+
+    from vision_tasks.models.checkpoint import load_model
+
+    model, card = load_model(weights)
+    yolo = YOLO(f"{card.name}.yaml")
+    net = DetectionModel(f"{card.name}.yaml", nc=len(card.classes), verbose=False)
+    tensors = model.state_dict()
+    net.load_state_dict({name.removeprefix(NETWORK): tensor for name, tensor in tensors.items()})
+    net.names = dict(enumerate(card.classes))
+    net.args = {"imgsz": card.input.canvas[0], "task": "detect"}
+    yolo.model = net
+    yolo.overrides |= net.args
+    yolo.save(out)
+    return out

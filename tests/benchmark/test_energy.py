@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vision_tasks.benchmark import nvml
 from vision_tasks.benchmark.energy import Meter, _of_packages
 
 CPU = torch.device("cpu")
@@ -48,4 +49,39 @@ def test_a_counter_that_goes_away_makes_the_sum_unknown(tmp_path):
     write_zone(tmp_path, "intel-rapl:0", 0)
     with Meter(CPU, _of_packages(tmp_path)) as meter:
         (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
+    assert meter.joules is None
+
+
+class Library:
+    """NVIDIA's, of a device that has used so much and runs so fast; calls answer 0 where they succeed."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.code, self.asked = code, []
+
+    def __getattr__(self, name: str):
+        def call(*arguments: object) -> int:
+            self.asked.append((name, *arguments[:1]))
+            values = {"nvmlDeviceGetTotalEnergyConsumption": 12_500, "nvmlDeviceGetClockInfo": 1410}
+            if name in values:
+                arguments[-1]._obj.value = values[name]
+            return self.code
+
+        return call
+
+
+@pytest.mark.parametrize(("visible", "expected"), [("", 1), ("3,5", 5), ("GPU-aa,GPU-bb", b"GPU-bb")])
+def test_the_gpu_is_the_one_that_the_process_was_given(visible, expected, monkeypatch):
+    library = Library()
+    monkeypatch.setattr(nvml.ctypes, "CDLL", lambda _: library)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    gpu = nvml.Gpu(1)
+    (wanted,) = [arguments[0] for name, *arguments in library.asked if "GetHandle" in name]
+    assert getattr(wanted, "value", wanted) == expected
+    assert (gpu.joules(), gpu.megahertz()) == (12.5, 1410)
+
+
+def test_a_gpu_that_does_not_tell_counts_nothing(monkeypatch):
+    monkeypatch.setattr(nvml.ctypes, "CDLL", lambda _: Library(code=3))
+    with Meter(torch.device("cuda", 0)) as meter:
+        pass
     assert meter.joules is None

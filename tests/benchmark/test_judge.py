@@ -20,7 +20,7 @@ def resampled(right: np.ndarray, label: np.ndarray | None = None) -> Resampled:
     predicted = np.where(right > 0, label, 1 - label)
     names = tuple(f"{i}.jpg" for i in range(count))
     evidence = ClassificationEvidence(names, 2, label, predicted, rank, np.full(count, 0.9))
-    return Resampled.of(evidence, "top1", np.array(["cat", "dog"]))
+    return Resampled.of(evidence, np.array(["cat", "dog"]))
 
 
 def model(name: str, *wrong: range, images: int = 200) -> Scored:

@@ -57,7 +57,7 @@ def test_data_is_needed():
     [
         (20, 20, None, "20 epochs"),
         ("20 epochs", 20, None, "20 epochs"),
-        ("1 epoch", 1, None, "1 epochs"),
+        ("1 epoch", 1, None, "1 epoch"),
         ("10 minutes", None, 10, "10 minutes"),
         ("0.5 minutes", None, 0.5, "0.5 minutes"),
         ("", None, None, "as the recipes say"),

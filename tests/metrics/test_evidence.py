@@ -10,6 +10,7 @@ import torch
 
 from tests.metrics.boxes import CLASSES, generated
 from vision_tasks.errors import UserError
+from vision_tasks.metrics import detection
 from vision_tasks.metrics.classification import ClassificationMetric
 from vision_tasks.metrics.detection import DetectionMetric
 from vision_tasks.metrics.evidence import read_evidence, write_evidence
@@ -84,6 +85,21 @@ def test_images_are_named_and_classes_counted(case, tmp_path):
     assert evidence.images == tuple(NAMES)
     shown = sum((truth.counts(3) > 0).int() for _, truth in pairs)
     assert evidence.support().tolist() == shown.tolist()
+
+
+@pytest.mark.parametrize(("case", "score"), [("one label", "top1"), ("masks", "miou"), ("boxes", "map")])
+def test_each_image_alone_is_scored_as_a_data_set_of_one(case, score, monkeypatch):
+    kind, pairs = CASES[case]
+    monkeypatch.setattr(detection, "_ALONE", 5)
+    expected = [fed(kind, pairs, [i]).compute(intervals=False)[score] for i in range(IMAGES)]
+    np.testing.assert_allclose(fed(kind, pairs).evidence().alone(), expected, atol=1e-6)
+
+
+def test_several_labels_of_an_image_alone_are_as_good_as_their_probabilities_are_near():
+    metric = ManyLabelMetric(CLASSES)
+    metric.update(Labels(torch.tensor([[1.0, 0.5, 0.0]])), Labels(torch.tensor([[1.0, 1.0, 1.0]])), "a")
+    metric.update(Labels(torch.tensor([[torch.nan, 1.0, 1.0]])), Labels(torch.tensor([[0.0, 1.0, 0.0]])), "b")
+    assert metric.evidence().alone() == pytest.approx([0.5, 2 / 3])
 
 
 def test_without_what_takes_long_the_other_scores_are_the_same():

@@ -70,8 +70,8 @@ def _model(layout: Layout, plan: Plan, contender: Contender, scored: Scored | No
     runs = tuple(RunRecord.model_validate(part.done) for part in parts if part.done is not None)
     prints = _footprints(layout, plan, contender)
     failure = next((part.error for part in parts if part.error), "")
-    unmeasured = next((part.error for part in prints.values() if part.error), "")
     known = next((found for part in prints.values() if (found := _footprint(part))), None)
+    unmeasured = "" if known else next((part.error for part in prints.values() if part.error), "")
     name = contender.model or (known.name if known else "")
     entry = model_entry(name) if name else None
     return ModelRecord(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +35,6 @@ def benchmark(
 ) -> None:
     """Compare models on your images: train, score, clock and judge them alike. Exit code 1 if one of them failed."""
     from vision_tasks.benchmark.run import benchmark as run
-    from vision_tasks.benchmark.run import write_pages
     from vision_tasks.config import parse_setting
 
     found = run(
@@ -46,8 +44,6 @@ def benchmark(
         device=device, data_format=data_format, retry=retry,
     )  # fmt: skip
     _tell(found)
-    written = [Path(out) / "benchmark.json", *write_pages(found, Path(out))]
-    print(f"wrote {', '.join(map(str, written))}")
     if any(model.status == "failed" for model in found.models):
         raise typer.Exit(_SOMETHING_FAILED)
 

@@ -6,15 +6,15 @@ which starts anew when it is full); NVIDIA's GPUs by their management library. B
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
+
+from vision_tasks.benchmark.nvml import Gpu
 
 _POWERCAP = Path("/sys/class/powercap")
 _SECONDS = 20.0  # between looks at counters; the fastest is full after a minute or more
@@ -85,33 +85,10 @@ def _read(zone: Path) -> tuple[float, float]:
 
 
 def _of_gpu(index: int) -> list[Counter]:
-    """The counter of the `index`-th device that this process may use."""
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libnvidia-ml.so.1")
-        handle = _handle(library, index)
-        counter = (lambda: _joules(library, handle)) if handle is not None else None
-        if counter is not None and counter()[0] >= 0:
-            return [counter]
-    return []
-
-
-def _handle(library: Any, index: int) -> Any:
-    """NVML counts all devices of the machine, a process those that it was given."""
-    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    name = named[index] if named else str(index)
-    handle = ctypes.c_void_p()
-    if library.nvmlInit_v2():
-        return None
-    if name.isdigit():
-        failed = library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(name)), ctypes.byref(handle))
-    else:
-        failed = library.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(handle))
-    return None if failed else handle
-
-
-def _joules(library: Any, handle: Any) -> tuple[float, float]:
-    """Raises OSError where the device doesn't count."""
-    millijoules = ctypes.c_ulonglong()
-    if library.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules)):
-        raise OSError("the device doesn't count its energy")
-    return millijoules.value / 1e3, float("inf")
+    """The counter of the `index`-th device that this process may use; empty where it has none."""
+    try:
+        gpu = Gpu(index)
+        gpu.joules()
+    except OSError:
+        return []
+    return [lambda: (gpu.joules(), inf)]

@@ -68,6 +68,10 @@ class Layout:
         """Memory, and which batch size is the fastest."""
         return Part(self.path / "costs" / f"{contender.slug}--{device}--{engine}")
 
+    def export(self, contender: Contender, engine: str) -> Part:
+        """The file that an engine reads, made by a process whose memory nobody measures."""
+        return Part(self.path / "costs" / f"{contender.slug}--{engine}--export")
+
     @property
     def clock(self) -> Part:
         """All times."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 
+from vision_tasks.benchmark.nvml import Gpu
 from vision_tasks.benchmark.record import Machine
 from vision_tasks.device import choose_device, describe
 from vision_tasks.engine.run_folder import environment
@@ -24,12 +26,22 @@ def devices() -> tuple[str, ...]:
 
 
 def clocks() -> dict[str, float]:
-    """The present frequency of the CPU's cores, their mean in MHz; nothing where the system doesn't tell."""
+    """The present frequencies in MHz, of the CPU the mean of its cores; only of devices that tell."""
+    cores, found = _of_cores(), {}
+    if cores:
+        found["cpu"] = mean(cores)
+    if "cuda" in devices():
+        with suppress(OSError):
+            found["cuda"] = Gpu(0).megahertz()
+    return found
+
+
+def _of_cores() -> list[float]:
     now = [float(file.read_text()) / 1e3 for file in _FREQUENCIES.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")]
     if not now and _CPU_INFO.exists():
         lines = _CPU_INFO.read_text().splitlines()
         now = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-    return {"cpu": mean(now)} if now else {}
+    return now
 
 
 def load() -> float | None:

@@ -97,8 +97,8 @@ class Budget:
 
     def __str__(self) -> str:
         if self.minutes is not None:
-            return f"{self.minutes:g} minutes"
-        return "as the recipes say" if self.epochs is None else f"{self.epochs} epochs"
+            return _counted(f"{self.minutes:g}", "minute")
+        return "as the recipes say" if self.epochs is None else _counted(str(self.epochs), "epoch")
 
 
 @dataclass(frozen=True)
@@ -170,6 +170,10 @@ def _require_sense(plan: Plan) -> None:
             raise UserError(f"'{key}' is the same for all that are compared; leave it out of settings")
     if plan.length.minutes is not None and "epochs" in plan.settings:
         raise UserError("--budget in minutes and epochs are two lengths; leave out one of them")
+
+
+def _counted(number: str, unit: str) -> str:
+    return f"{number} {unit}" if number == "1" else f"{number} {unit}s"
 
 
 def _label(path: str, among: tuple[str, ...]) -> str:

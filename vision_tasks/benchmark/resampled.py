@@ -20,7 +20,6 @@ from vision_tasks.metrics.bootstrap import halves
 from vision_tasks.metrics.ratios import Array
 
 _FILE = "resampled.npz"
-_AT_ONCE = 500  # images that are scored alone
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class Resampled:
     images: tuple[str, ...]
     whole: Mapping[str, float]  # each score of all images
     of_halves: Mapping[str, Array]  # each score [R] on `halves`; R = 0 for fewer than two images
-    alone: Array  # [n], the score that is judged by, of each image alone; nan where undefined
+    alone: Array  # [n], how well each image alone is predicted; nan where that can't be said
     support: Mapping[str, int]  # images that show each class
 
     @classmethod
-    def of(cls, evidence: Evidence, score: str, classes: NDArray[Any]) -> Resampled:
+    def of(cls, evidence: Evidence, classes: NDArray[Any]) -> Resampled:
         """From the evidence of a metric whose classes are `classes` [K]."""
         count = len(evidence.images)
         whole = {name: float(values[0]) for name, values in evidence.scores(np.ones((1, count))).items()}
@@ -42,7 +41,7 @@ class Resampled:
             evidence.images,
             whole,
             {name: np.asarray(values) for name, values in evidence.scores(halves(count).T, quick=True).items()},
-            _alone(evidence, score),
+            evidence.alone(),
             dict(zip(classes.tolist(), evidence.support().tolist(), strict=True)),
         )
 
@@ -66,13 +65,3 @@ def read_resampled(folder: Path) -> Resampled:
 
 def _named(of_halves: Mapping[str, Array]) -> dict[str, Any]:
     return {f"halves.{name}": values for name, values in of_halves.items()}
-
-
-def _alone(evidence: Evidence, score: str) -> Array:
-    count = len(evidence.images)
-    parts = []
-    for start in range(0, count, _AT_ONCE):
-        draws = np.zeros((min(_AT_ONCE, count - start), count), np.float32)
-        draws[np.arange(len(draws)), start + np.arange(len(draws))] = 1
-        parts.append(evidence.scores(draws, quick=True)[score])
-    return np.concatenate([np.empty(0), *parts])

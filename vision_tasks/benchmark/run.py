@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,18 +29,21 @@ from vision_tasks.benchmark.machine import devices
 from vision_tasks.benchmark.material import Material, facts, open_material
 from vision_tasks.benchmark.plan import Contender, Plan, make_plan, read_plan, write_plan
 from vision_tasks.benchmark.processes import run_part
-from vision_tasks.benchmark.record import Benchmark, DataFacts, write_benchmark
+from vision_tasks.benchmark.record import FILE, Benchmark, DataFacts, write_benchmark
 from vision_tasks.commands.datasets import introduce, require_outside
 from vision_tasks.commands.given import PathLike, load_for, numbered_as, output_folder, require_model_of
+from vision_tasks.config import TrainConfig
 from vision_tasks.engine.engines import ENGINES
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import read_text, write_text
 from vision_tasks.models.registry import create_model
+from vision_tasks.report.benchmark import write_benchmark as write_report
 from vision_tasks.tasks import get_task
 
 _SETTING = "setting.json"
+_OF_FILES = ("onnx", "openvino")  # engines that read an exported file
 
 
 def benchmark(
@@ -91,7 +93,10 @@ def benchmark(
             for step in steps:
                 step.part.forget_failure()
         introduce(material.dataset, material.remarks)
-        return _Progress(layout, setting, len(steps)).run(steps)
+        found = _Progress(layout, setting, len(steps)).run(steps)
+        written = [layout.path / FILE, *write_report(found, layout.path)]
+    say(f"wrote {', '.join(map(str, written))}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,14 @@ def _steps(layout: Layout, plan: Plan) -> Iterator[Step]:
         title = contender.name if seed is None else f"{contender.name}, seed {seed}"
         arguments = (contender.name, "" if seed is None else str(seed))
         yield Step(layout.run(contender, seed), ("train", *arguments), title, contender)
+    for contender, engine in product(plan.contenders, [name for name in plan.engines if name in _OF_FILES]):
+        words = ("export", contender.name, engine)
+        yield Step(layout.export(contender, engine), words, f"{contender.name} for {engine}", contender)
     for contender, device, engine in product(plan.contenders, devices(), plan.engines):
         part = layout.footprint(contender, device, engine)
-        words = ("footprint", contender.name, device, engine)
-        yield Step(part, words, f"{contender.name} on {device} by {engine}", contender)
+        yield Step(
+            part, ("footprint", contender.name, device, engine), f"{contender.name} on {device} by {engine}", contender
+        )
     yield Step(layout.clock, ("clock",), "all in turns against the clock")
     yield Step(layout.gallery, ("gallery",), "the most disputed images")
 
@@ -196,20 +205,32 @@ def _require_able(plan: Plan, material: Material) -> None:
             raise unknown_name("engine", engine, ENGINES)
     for name in plan.models:
         require_model_of(record, name)
-    canvas = set()
-    for name in plan.models:
-        config = plan.config_of(plan.contender(name), 0)
-        canvas.add(config.input)
-        with torch.random.fork_rng(devices=[]):
-            model = create_model(name, data.classes, channels=config.input.channels, exclusive=data.exclusive)
-        model.require_canvas(config.image_size)
+    configs = [plan.config_of(plan.contender(name), 0) for name in plan.models]
+    if len({config.input for config in configs}) > 1:
+        raise UserError("the models would see different bands; give bands and band_range to all of them, or to none")
+    for config in configs:
+        _require_runs(config, material)
     for path in plan.weights:
         _, card = load_for(record, path, "cpu", "fp32")
         numbered_as(card, data, ())
         if card.exclusive != data.exclusive:
             raise UserError(f"{path}: was trained for one class an image, or several, and {plan.data} has the other")
-    if len(canvas) > 1:
-        raise UserError("the models would see different bands; give bands and band_range to all of them, or to none")
+
+
+def _require_runs(config: TrainConfig, material: Material) -> None:
+    """Whether the network can be built, and takes the canvas: some are too deep for a small one. Raises UserError."""
+    data, channels, side = material.dataset, config.input.channels, config.image_size
+    with torch.random.fork_rng(devices=[]):
+        model = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive).eval()
+    model.require_canvas(side)
+    try:
+        with torch.inference_mode():
+            model.predict(torch.zeros(1, channels, side, side))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{config.model} can't see a canvas of {side} px ({reason}); try a larger --image-size"
+        ) from error
 
 
 @contextmanager
@@ -223,9 +244,3 @@ def _alone(layout: Layout) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def write_pages(record: Benchmark, folder: Path) -> list[Path]:
-    """The pages and tables of the record, by the report package."""
-    writer = getattr(import_module("vision_tasks.report"), "write_benchmark", None)
-    return list(writer(record, folder)) if writer else []

@@ -10,6 +10,7 @@ from vision_tasks.benchmark.gallery import draw_gallery
 from vision_tasks.benchmark.layout import Layout
 from vision_tasks.benchmark.machine import devices
 from vision_tasks.benchmark.plan import Plan
+from vision_tasks.benchmark.subject import Subject
 from vision_tasks.benchmark.train import train_and_score
 
 
@@ -21,12 +22,19 @@ def _footprint(layout: Layout, plan: Plan, name: str, device: str, engine: str) 
     measure_footprint(layout, plan, plan.contender(name), device, engine)
 
 
+def _export(layout: Layout, plan: Plan, name: str, engine: str) -> None:
+    contender = plan.contender(name)
+    Subject.load(layout, plan, contender, "cpu", engine, ())
+    layout.export(contender, engine).finish({})
+
+
 def _clock(layout: Layout, plan: Plan) -> None:
     take_times(layout, plan, devices())
 
 
 KINDS: Mapping[str, Callable[..., None]] = {
     "train": _train,
+    "export": _export,
     "footprint": _footprint,
     "clock": _clock,
     "gallery": draw_gallery,

@@ -114,7 +114,7 @@ def _scored(plan: Plan, weights: str, material: Material, folder: Path) -> dict[
     metrics = found | {"split": plan.split, "failed": failed}
     write_text(folder / "metrics.json", dumps(metrics) + "\n")
     write_evidence(folder / "evidence.npz", evidence)
-    write_resampled(folder, Resampled.of(evidence, record.score, np.array(card.classes)))
+    write_resampled(folder, Resampled.of(evidence, np.array(card.classes)))
     return metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vision_tasks.benchmark.judge import FEWEST_IMAGES
+from vision_tasks.benchmark.judge import ALPHA, FEWEST_IMAGES
 from vision_tasks.benchmark.record import DataFacts, Estimate, ModelRecord, Pair
 from vision_tasks.errors import some
 
@@ -50,7 +50,7 @@ def remarks(
         said.append(f"trained on a subset: {data.training_images} training images, stratified, the same for all")
     if alone := [name for name, count in seeds.items() if count == 1]:
         said.append(f"{some(alone, _LISTED)}: one training, so how much luck is in it is not known")
-    if unsteady := [pair for pair in pairs if pair.p_holm < 0.05 and not pair.different]:
+    if unsteady := [pair for pair in pairs if pair.p_holm < ALPHA and not pair.different]:
         names = some([f"{pair.better} and {pair.worse}" for pair in unsteady], 3)
         said.append(f"{names}: different on these images, but trainings with other seeds differ about as much")
     return said

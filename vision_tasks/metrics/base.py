@@ -47,6 +47,9 @@ class Evidence(Protocol):
     def scores(self, draws: NDArray[Any], quick: bool = False) -> Scores:
         """Each score [R] when an image counts as often as `draws` [R,n] says; `quick`: without those that take long."""
 
+    def alone(self) -> NDArray[np.float64]:
+        """How well each image alone is predicted [n], 1 is best; nan where that can't be said."""
+
     def support(self) -> NDArray[np.int64]:
         """How many of the images show each class, [K]."""
 

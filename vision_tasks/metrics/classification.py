@@ -46,6 +46,10 @@ class ClassificationEvidence:
         """`top1`, `accuracy`, `top5`, `macro_f1`, `ece`, each [R], of `draws` [R,n]."""
         return _scores(self, draws)
 
+    def alone(self) -> Array:
+        """1 where the prediction is right, else 0."""
+        return np.asarray(self.rank == 0, np.float64)
+
     def support(self) -> NDArray[np.int64]:
         """Images of each class [K]."""
         return np.bincount(self.label, minlength=self.classes)

@@ -49,6 +49,10 @@ class ManyLabelEvidence:
         """`map` and `macro_f1`, each [R], of `draws` [R,n]; the thresholds stay."""
         return _scores(self, draws)
 
+    def alone(self) -> Array:
+        """1 less the mean over classes of how far the probability is off: a ranking needs more than one image."""
+        return np.asarray(1 - np.abs(self.probability.clip(0, 1) - self.truth).mean(axis=1), np.float64)
+
     def support(self) -> NDArray[np.int64]:
         """Images that have each class [K]."""
         return np.asarray(self.truth.sum(axis=0))

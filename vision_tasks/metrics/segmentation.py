@@ -58,6 +58,10 @@ class SegmentationEvidence:
         """`miou`, `iou`, `dice`, `pixel_accuracy`, `miou_per_image` and with boundaries `boundary_iou`, each [R]."""
         return _scores(self, draws)
 
+    def alone(self) -> Array:
+        """The mean IoU of each image."""
+        return self.miou
+
     def support(self) -> NDArray[np.int64]:
         """Images whose truth shows each class [K]."""
         return np.asarray((self.counts[:, 0, 1] > 0).sum(axis=0))

@@ -62,10 +62,11 @@ def _lead(record: Benchmark) -> list[str]:
 
 
 def failed(record: Benchmark) -> list[str]:
-    """The models without a result, and why."""
-    rows = [[model.name, Words(model.error)] for model in record.models if model.status == "failed"]
+    """The models without a result, or without costs, and why."""
+    rows = [[model.name, Words(model.error)] for model in record.models if model.error]
     waiting = [model.name for model in record.models if model.status == "waiting"]
-    parts = [table("Models that came to no end", ["model", "reason"], rows)] if rows else []
+    caption = "Models that came to no end, or whose costs could not be measured"
+    parts = [table(caption, ["model", "reason"], rows)] if rows else []
     return parts + ([paragraph(f"Not finished yet: {', '.join(waiting)}.")] if waiting else [])
 
 

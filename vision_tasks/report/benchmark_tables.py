@@ -60,7 +60,7 @@ def _speed(each: Speed) -> list[object]:
 def benchmark_markdown(record: Benchmark) -> str:
     """What the page says, as far as text can."""
     data, judged = record.data, record.judgement
-    failed = [f"- {_plain(model.name)}: {_plain(model.error)}" for model in record.models if model.status == "failed"]
+    failed = [f"- {_plain(model.name)}: {_plain(model.error)}" for model in record.models if model.error]
     parts = [
         f"# Benchmark on {_plain(data.name)}",
         "\n".join(f"- {_plain(sentence)}" for sentence in judged.sentences),

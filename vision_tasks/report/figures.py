@@ -94,8 +94,8 @@ def plain(name: object, longest: int = _LONGEST) -> str:
 
 
 def rounded(values: Iterable[float | int | None]) -> list[float | int | None]:
-    """Six digits are more than a plot shows, and half of the bytes."""
-    return [float(f"{value:.6g}") if isinstance(value, float) else value for value in values]
+    """Five digits are more than a plot shows, and a third of the bytes."""
+    return [float(f"{value:.5g}") if isinstance(value, float) else value for value in values]
 
 
 def named_ticks(names: Sequence[str], longest: int = 24) -> dict[str, Any]:

@@ -28,11 +28,27 @@
     if (header && event.target.closest("button")) sortBy(header);
   });
 
+  // Pictures would all be read before anything is drawn: what "loading" says does not count for data.
+  const show = image => { image.src = image.dataset.source; delete image.dataset.source; };
+  const nearPictures = new IntersectionObserver(entries => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) { nearPictures.unobserve(target); show(target); }
+  }, { rootMargin: "800px" });
+  for (const image of document.querySelectorAll("img[data-source]")) nearPictures.observe(image);
+  addEventListener("beforeprint", () => document.querySelectorAll("img[data-source]").forEach(show));
+
   if (typeof Plotly === "undefined") return;
 
-  const scale = [[0, "--back"], [0.001, "--plate"], [1, "--deep"]];
+  const parts = name => colour(name).match(/\w\w/g).map(part => parseInt(part, 16));
+
+  // Nothing has the page's colour; from there on the square root, so that rare things are seen, too.
+  function scale() {
+    const low = parts("--plate"), high = parts("--deep");
+    const between = share => `rgb(${low.map((part, i) => Math.round(part + share * (high[i] - part))).join()})`;
+    return [[0, colour("--back")], ...[0.01, ...Array.from({ length: 10 }, (_, i) => (i + 1) / 10)].map(t => [t * t, between(t)])];
+  }
+
   const inColour = (key, value) =>
-    key === "colorscale" && value === "page" ? scale.map(([at, name]) => [at, colour(name)])
+    key === "colorscale" && value === "page" ? scale()
       : /color$/.test(key) && typeof value === "string" && value.startsWith("--") ? colour(value) : value;
 
   const axis = () => ({ gridcolor: colour("--line"), zeroline: false, linecolor: colour("--faint"), automargin: true });

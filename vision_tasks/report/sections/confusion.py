@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 from typing import Any
 
 from vision_tasks.report.confusion import NOTHING, per_cent
@@ -37,21 +36,15 @@ def _variant(each: Contender, matrix: Matrix, classes: list[str]) -> Variant:
     shares = [[count / max(1, sum(row)) for count in row] for row in matrix]
     trace: dict[str, Any] = {
         "type": "heatmap",
-        "z": [[round(sqrt(share), 4) for share in row] for row in shares],
+        "z": [[round(share, 4) for share in row] for row in shares],
         "zmin": 0,
         "zmax": 1,
-        "customdata": [
-            [
-                f"{count:,} ({per_cent(share)} % of the row)" if count else "0"
-                for count, share in zip(*pair, strict=True)
-            ]
-            for pair in zip(matrix, shares, strict=True)
-        ],
+        "customdata": [*map(list, matrix)],
         "colorscale": "page",
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
-        "hovertemplate": "%{y} as %{x}<br>%{customdata}<extra></extra>",
+        "hovertemplate": "%{y} as %{x}<br>%{customdata:,}, %{z:.2%} of the row<extra></extra>",
     }
     if len(classes) <= _WRITTEN:
         trace["text"] = [[many(count) for count in row] for row in matrix]

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vision_tasks.report.page import text
 
-BUDGET = 6_000_000  # bytes of a page, in base64
+BUDGET = 5_000_000  # bytes of a page, in base64
 _QUALITY = 80
 
 
@@ -22,15 +22,19 @@ class Pictures:
 
     def figure(self, path: Path, says: str, caption: str, side: int = 320) -> str:
         """A picture shrunk to `side` pixels, with its text alternative; empty where it isn't there, or has no room."""
-        data = _jpeg(path, side)
-        if data is None or len(data) > self.left:
+        found = _jpeg(path, side)
+        if found is None or len(found[0]) > self.left:
             return ""
+        data, (width, height) = found
         self.left -= len(data)
-        image = f'<img src="data:image/jpeg;base64,{data}" alt="{text(says)}" decoding="async">'
+        image = (
+            f'<img data-source="data:image/jpeg;base64,{data}" alt="{text(says)}" width="{width}" height="{height}">'
+        )
         return f"<figure>{image}<figcaption>{text(caption)}</figcaption></figure>"
 
 
-def _jpeg(path: Path, side: int) -> str | None:
+def _jpeg(path: Path, side: int) -> tuple[str, tuple[int, int]] | None:
+    """Base64, and width and height, which keep its place on the page until it is shown."""
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")
@@ -39,4 +43,4 @@ def _jpeg(path: Path, side: int) -> str | None:
     small.thumbnail((side, side))
     memory = io.BytesIO()
     small.save(memory, "JPEG", quality=_QUALITY)
-    return base64.b64encode(memory.getvalue()).decode()
+    return base64.b64encode(memory.getvalue()).decode(), small.size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -122,8 +122,9 @@ def above(decoder: Decoder[T_co], score: float) -> Decoder[T_co]:
 
     Networks give thousands of boxes that they hardly believe in, and suppression compares each with many others.
     """
-    if isinstance(decoder, BoxCandidates | RankedBoxes) and decoder.least_score < score:
-        return replace(decoder, least_score=score)
+    known: object = decoder
+    if isinstance(known, BoxCandidates | RankedBoxes) and known.least_score < score:
+        return cast("Decoder[T_co]", replace(known, least_score=score))
     return decoder
 
 

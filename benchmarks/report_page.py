@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import REPORTS, ForeignLoad, Spread, environment
-from vision_tasks.benchmark.record import (
+from vision_tasks.benchmarking.record import (
     Benchmark,
     Cost,
     DataFacts,

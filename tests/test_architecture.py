@@ -30,7 +30,7 @@ FLOORS = {
     1: ("data", "augment", "models", "metrics"),
     2: ("tasks",),
     3: ("engine",),
-    4: ("cli", "recipes", "report", "explanations", "commands", "doctor", "benchmark", "__init__"),
+    4: ("cli", "recipes", "report", "explanations", "commands", "doctor", "benchmarking", "__init__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 ADAPTERS = {

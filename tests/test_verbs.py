@@ -127,7 +127,7 @@ def test_stored_predictions_are_scored_as_scikit_learn_does(tmp_path):
     predicted = ["abc"[values.argmax()] for values in guesses.values()]
     assert found["top1"] == pytest.approx(accuracy_score(list(truth.values()), predicted))
     assert found["macro_f1"] == pytest.approx(f1_score(list(truth.values()), predicted, average="macro"))
-    written = {"metrics.json", "confusion.csv", "confusion.png", "reliability.png"}
+    written = {"metrics.json", "confusion.csv", "confusion.png", "reliability.png", "report.html"}
     assert {path.name for path in (tmp_path / "e").iterdir()} == written
 
 

@@ -20,7 +20,7 @@ _PUBLIC = {
     "export": "vision_tasks.commands.export",
     "parity": "vision_tasks.commands.parity",
     "explain": "vision_tasks.commands.explain",
-    "benchmark": "vision_tasks.benchmark.run",
+    "benchmark": "vision_tasks.benchmarking.run",
     "create_model": "vision_tasks.models.registry",
     "load_model": "vision_tasks.models.checkpoint",
     "UserError": "vision_tasks.errors",

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vision_tasks.benchmark.command import benchmark
+from vision_tasks.benchmarking.command import benchmark
 from vision_tasks.data.shards.names import is_name_of_shards
 from vision_tasks.errors import UserError
 from vision_tasks.processes import is_first_process

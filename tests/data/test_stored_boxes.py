@@ -274,6 +274,7 @@ def test_a_bare_json_without_images_is_enough_to_score_results(tmp_path: Path) -
         "precision_recall.png",
         "label_errors.csv",
         "flaws.txt",
+        "report.html",
     }
     assert {file.name for file in (tmp_path / "out").iterdir()} == written
     stored = json.loads((tmp_path / "out" / "metrics.json").read_text())

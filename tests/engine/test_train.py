@@ -41,7 +41,7 @@ def test_a_run_holds_what_it_promises(task, tmp_path):
     run = train(task, tmp_path)
     assert {path.name for path in run.iterdir()} - {"tensorboard", ".lock"} == {
         "config.toml", "metrics.jsonl", "best.safetensors", "last.safetensors", "last.state", "model.json",
-        "environment.json",
+        "environment.json", "report.html",
     }  # fmt: skip
     config = tomllib.loads((run / "config.toml").read_text())
     assert TrainConfig.model_validate(config).task == task

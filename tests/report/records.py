@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.benchmark.example import example
-from vision_tasks.benchmark.record import Benchmark
+from tests.benchmarking.example import example
+from vision_tasks.benchmarking.record import Benchmark
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028<b>'\"&amp;%{x}"
 

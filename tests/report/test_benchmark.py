@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report_page import BYTES, invented, write_pictures
-from tests.benchmark.example import example
+from tests.benchmarking.example import example
 from tests.report.records import write_benchmark_folder
 from tests.report.test_page import Tree
-from vision_tasks.benchmark.record import Judgement
+from vision_tasks.benchmarking.record import Judgement
 from vision_tasks.report import figures
 from vision_tasks.report.benchmark import write_benchmark
 from vision_tasks.report.benchmark_page import benchmark_page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vision_tasks.benchmark.record import Benchmark
+from vision_tasks.benchmarking.record import Benchmark
 from vision_tasks.engine.progress import say
 from vision_tasks.files import write_text
 from vision_tasks.report.benchmark_page import benchmark_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_tasks.benchmark.record import Benchmark, Machine
+from vision_tasks.benchmarking.record import Benchmark, Machine
 from vision_tasks.report.contender import Contender
 from vision_tasks.report.figures import scripts
 from vision_tasks.report.numbers import size

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from vision_tasks.benchmark.record import Benchmark, ModelRecord, Speed
+from vision_tasks.benchmarking.record import Benchmark, ModelRecord, Speed
 from vision_tasks.report.numbers import NONE, many, mean_of, short, size, with_interval
 from vision_tasks.report.sections.pareto import latency_of, memory_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vision_tasks.benchmark.record import Benchmark, Estimate, ModelRecord, Pair, Speed
+from vision_tasks.benchmarking.record import Benchmark, Estimate, ModelRecord, Pair, Speed
 from vision_tasks.report.numbers import NONE, many, mean_of, score, short, size, with_interval
 from vision_tasks.report.page import Cell, Words, table, unfolding
 from vision_tasks.report.palette import colour

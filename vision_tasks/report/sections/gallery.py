@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision_tasks.benchmark.record import GalleryImage
+from vision_tasks.benchmarking.record import GalleryImage
 from vision_tasks.report.numbers import score
 from vision_tasks.report.page import paragraph, text
 from vision_tasks.report.sections.pictures import Pictures

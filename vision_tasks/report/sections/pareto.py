@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import log10
 from typing import Any
 
-from vision_tasks.benchmark.record import Benchmark, Estimate, ModelRecord, Speed
+from vision_tasks.benchmarking.record import Benchmark, Estimate, ModelRecord, Speed
 from vision_tasks.report.figures import Figure, Variant, drawn, plain, rounded
 from vision_tasks.report.numbers import many, score, short, size
 from vision_tasks.report.palette import colour, symbol

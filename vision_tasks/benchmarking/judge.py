@@ -15,8 +15,8 @@ from statistics import stdev
 
 import numpy as np
 
-from vision_tasks.benchmark.record import Estimate, Pair
-from vision_tasks.benchmark.resampled import Resampled
+from vision_tasks.benchmarking.record import Estimate, Pair
+from vision_tasks.benchmarking.resampled import Resampled
 from vision_tasks.errors import UserError
 from vision_tasks.metrics.bootstrap import corrected_interval
 from vision_tasks.metrics.pairing import Difference, difference, holm

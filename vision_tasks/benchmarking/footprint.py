@@ -14,10 +14,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.material import open_material
-from vision_tasks.benchmark.plan import Contender, Plan
-from vision_tasks.benchmark.subject import Subject, repeated
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.material import open_material
+from vision_tasks.benchmarking.plan import Contender, Plan
+from vision_tasks.benchmarking.subject import Subject, repeated
 from vision_tasks.device import is_out_of_memory
 from vision_tasks.models.summary import summarise
 

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests import factories
-from vision_tasks.benchmark.material import facts, open_material, stratified
-from vision_tasks.benchmark.plan import make_plan
+from vision_tasks.benchmarking.material import facts, open_material, stratified
+from vision_tasks.benchmarking.plan import make_plan
 from vision_tasks.types import Sample
 
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 import vision_tasks as vt
 from tests import factories
-from vision_tasks.benchmark import clock, run, step
-from vision_tasks.benchmark.layout import Layout, Part
-from vision_tasks.benchmark.plan import read_plan
-from vision_tasks.benchmark.processes import _reason, run_part
-from vision_tasks.benchmark.record import Benchmark, read_benchmark
-from vision_tasks.benchmark.resampled import read_resampled
+from vision_tasks.benchmarking import clock, run, step
+from vision_tasks.benchmarking.layout import Layout, Part
+from vision_tasks.benchmarking.plan import read_plan
+from vision_tasks.benchmarking.processes import _reason, run_part
+from vision_tasks.benchmarking.record import Benchmark, read_benchmark
+from vision_tasks.benchmarking.resampled import read_resampled
 from vision_tasks.engine.train import Training
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import save_model

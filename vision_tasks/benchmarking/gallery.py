@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from vision_tasks import luck
-from vision_tasks.benchmark.judge import Scored
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.material import open_material
-from vision_tasks.benchmark.plan import Contender, Plan
-from vision_tasks.benchmark.record import GalleryImage
-from vision_tasks.benchmark.resampled import read_resampled
+from vision_tasks.benchmarking.judge import Scored
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.material import open_material
+from vision_tasks.benchmarking.plan import Contender, Plan
+from vision_tasks.benchmarking.record import GalleryImage
+from vision_tasks.benchmarking.resampled import read_resampled
 from vision_tasks.commands.given import load_for, numbered_as, suited
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.upright import upright

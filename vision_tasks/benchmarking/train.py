@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from vision_tasks.benchmark.energy import Meter
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.material import Material, open_material
-from vision_tasks.benchmark.plan import Contender, Plan
-from vision_tasks.benchmark.record import RunRecord, Training
-from vision_tasks.benchmark.resampled import Resampled, write_resampled
+from vision_tasks.benchmarking.energy import Meter
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.material import Material, open_material
+from vision_tasks.benchmarking.plan import Contender, Plan
+from vision_tasks.benchmarking.record import RunRecord, Training
+from vision_tasks.benchmarking.resampled import Resampled, write_resampled
 from vision_tasks.commands.configuration import resumed_config
 from vision_tasks.commands.given import load_for, numbered_as, suited
 from vision_tasks.config import TrainConfig

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.material import Samples
-from vision_tasks.benchmark.plan import Contender, Plan
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.material import Samples
+from vision_tasks.benchmarking.plan import Contender, Plan
 from vision_tasks.commands.given import load_for
 from vision_tasks.data.loader import Loader
 from vision_tasks.engine.engines import with_engine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vision_tasks.benchmark.plan import Contender
+from vision_tasks.benchmarking.plan import Contender
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.files import read_text, write_text
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from vision_tasks.benchmark.layout import Layout, Part
+from vision_tasks.benchmarking.layout import Layout, Part
 from vision_tasks.engine.progress import say
 
 _QUIET = 60.0  # seconds after which a part says how it is getting on
@@ -23,7 +23,7 @@ def run_part(layout: Layout, part: Part, words: Sequence[str], title: str) -> st
     Where this process is interrupted, so is that one; then nothing is recorded, and it can be gone on with.
     """
     part.folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "vision_tasks.benchmark.job", str(layout.path), *words]
+    command = [sys.executable, "-m", "vision_tasks.benchmarking.job", str(layout.path), *words]
     with part.log.open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
         try:

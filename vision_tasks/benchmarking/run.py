@@ -21,15 +21,15 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from vision_tasks.benchmark.assemble import Setting, assemble
-from vision_tasks.benchmark.clock import blame
-from vision_tasks.benchmark.gallery import scored_models
-from vision_tasks.benchmark.layout import Layout, Part
-from vision_tasks.benchmark.machine import devices
-from vision_tasks.benchmark.material import Material, facts, open_material
-from vision_tasks.benchmark.plan import Contender, Plan, make_plan, read_plan, write_plan
-from vision_tasks.benchmark.processes import run_part
-from vision_tasks.benchmark.record import FILE, Benchmark, DataFacts, write_benchmark
+from vision_tasks.benchmarking.assemble import Setting, assemble
+from vision_tasks.benchmarking.clock import blame
+from vision_tasks.benchmarking.gallery import scored_models
+from vision_tasks.benchmarking.layout import Layout, Part
+from vision_tasks.benchmarking.machine import devices
+from vision_tasks.benchmarking.material import Material, facts, open_material
+from vision_tasks.benchmarking.plan import Contender, Plan, make_plan, read_plan, write_plan
+from vision_tasks.benchmarking.processes import run_part
+from vision_tasks.benchmarking.record import FILE, Benchmark, DataFacts, write_benchmark
 from vision_tasks.commands.datasets import introduce, require_outside
 from vision_tasks.commands.given import PathLike, load_for, numbered_as, output_folder, require_model_of
 from vision_tasks.config import TrainConfig

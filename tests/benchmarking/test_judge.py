@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vision_tasks.benchmark.judge import Scored, compare, estimates, pareto, rare_classes, ties
-from vision_tasks.benchmark.record import Pair
-from vision_tasks.benchmark.resampled import Resampled, read_resampled, write_resampled
+from vision_tasks.benchmarking.judge import Scored, compare, estimates, pareto, rare_classes, ties
+from vision_tasks.benchmarking.record import Pair
+from vision_tasks.benchmarking.resampled import Resampled, read_resampled, write_resampled
 from vision_tasks.errors import UserError
 from vision_tasks.metrics.classification import ClassificationEvidence
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from vision_tasks.benchmark.nvml import Gpu
-from vision_tasks.benchmark.record import Machine
+from vision_tasks.benchmarking.nvml import Gpu
+from vision_tasks.benchmarking.record import Machine
 from vision_tasks.device import choose_device, describe
 from vision_tasks.engine.run_folder import environment
 

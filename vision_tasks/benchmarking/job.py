@@ -1,4 +1,4 @@
-"""A process of a benchmark: `python -m vision_tasks.benchmark.job FOLDER KIND ...`, which `processes.py` starts.
+"""A process of a benchmark: `python -m vision_tasks.benchmarking.job FOLDER KIND ...`, which `processes.py` starts.
 
 It ends with its parent: whoever kills a benchmark shall not find its training still at work.
 """
@@ -19,9 +19,9 @@ def main(folder: str, kind: str, *arguments: str) -> int:
     """Do one thing; 0 done, 2 the input is wrong."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     # Only now what takes seconds: the parent may be gone meanwhile.
-    from vision_tasks.benchmark.layout import Layout
-    from vision_tasks.benchmark.plan import read_plan
-    from vision_tasks.benchmark.step import KINDS
+    from vision_tasks.benchmarking.layout import Layout
+    from vision_tasks.benchmarking.plan import read_plan
+    from vision_tasks.benchmarking.step import KINDS
 
     try:
         KINDS[kind](Layout(Path(folder)), read_plan(Path(folder)), *arguments)

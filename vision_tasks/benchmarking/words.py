@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vision_tasks.benchmark.judge import ALPHA, FEWEST_IMAGES
-from vision_tasks.benchmark.record import DataFacts, Estimate, ModelRecord, Pair
+from vision_tasks.benchmarking.judge import ALPHA, FEWEST_IMAGES
+from vision_tasks.benchmarking.record import DataFacts, Estimate, ModelRecord, Pair
 from vision_tasks.errors import some
 
 _LISTED = 6  # names in a sentence

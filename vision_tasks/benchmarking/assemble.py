@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from vision_tasks.benchmark import judge, words
-from vision_tasks.benchmark.clock import from_files, latency, read_turns, throughput
-from vision_tasks.benchmark.footprint import Footprint
-from vision_tasks.benchmark.gallery import scored_models
-from vision_tasks.benchmark.judge import Scored
-from vision_tasks.benchmark.layout import Layout, Part
-from vision_tasks.benchmark.machine import devices, machine
-from vision_tasks.benchmark.plan import Contender, Plan
-from vision_tasks.benchmark.record import (
+from vision_tasks.benchmarking import judge, words
+from vision_tasks.benchmarking.clock import from_files, latency, read_turns, throughput
+from vision_tasks.benchmarking.footprint import Footprint
+from vision_tasks.benchmarking.gallery import scored_models
+from vision_tasks.benchmarking.judge import Scored
+from vision_tasks.benchmarking.layout import Layout, Part
+from vision_tasks.benchmarking.machine import devices, machine
+from vision_tasks.benchmarking.plan import Contender, Plan
+from vision_tasks.benchmarking.record import (
     Benchmark,
     Cost,
     DataFacts,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vision_tasks import luck
-from vision_tasks.benchmark.plan import Plan
-from vision_tasks.benchmark.record import DataFacts
+from vision_tasks.benchmarking.plan import Plan
+from vision_tasks.benchmarking.record import DataFacts
 from vision_tasks.commands.datasets import load_dataset
 from vision_tasks.data.catalog import pick_split, train_val
 from vision_tasks.data.dataset import Dataset

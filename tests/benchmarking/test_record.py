@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from tests.benchmark.example import example
-from vision_tasks.benchmark.record import FILE, read_benchmark, write_benchmark
+from tests.benchmarking.example import example
+from vision_tasks.benchmarking.record import FILE, read_benchmark, write_benchmark
 from vision_tasks.errors import UserError
 
 

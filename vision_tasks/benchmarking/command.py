@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vision_tasks.benchmark.record import Benchmark
+    from vision_tasks.benchmarking.record import Benchmark
 
 _SOMETHING_FAILED = 1
 
@@ -34,7 +34,7 @@ def benchmark(
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
 ) -> None:
     """Compare models on your images: train, score, clock and judge them alike. Exit code 1 if one of them failed."""
-    from vision_tasks.benchmark.run import benchmark as run
+    from vision_tasks.benchmarking.run import benchmark as run
     from vision_tasks.config import parse_setting
 
     found = run(

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vision_tasks.benchmark.footprint import Footprint
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.machine import clocks, load
-from vision_tasks.benchmark.material import Samples, open_material
-from vision_tasks.benchmark.plan import Contender, Plan
-from vision_tasks.benchmark.record import Latency, Throughput
-from vision_tasks.benchmark.subject import Subject, repeated
+from vision_tasks.benchmarking.footprint import Footprint
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.machine import clocks, load
+from vision_tasks.benchmarking.material import Samples, open_material
+from vision_tasks.benchmarking.plan import Contender, Plan
+from vision_tasks.benchmarking.record import Latency, Throughput
+from vision_tasks.benchmarking.subject import Subject, repeated
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.files import append_text, read_text, write_text

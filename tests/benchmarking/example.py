@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vision_tasks.benchmark.record import (
+from vision_tasks.benchmarking.record import (
     Benchmark,
     Cost,
     DataFacts,

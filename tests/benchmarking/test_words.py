@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.benchmark.example import example
-from vision_tasks.benchmark.record import Estimate, Pair
-from vision_tasks.benchmark.words import remarks, sentences
+from tests.benchmarking.example import example
+from vision_tasks.benchmarking.record import Estimate, Pair
+from vision_tasks.benchmarking.words import remarks, sentences
 
 
 def score(mean: float, low: float | None = None, high: float | None = None) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vision_tasks.benchmark.plan import make_plan, read_plan, write_plan
+from vision_tasks.benchmarking.plan import make_plan, read_plan, write_plan
 from vision_tasks.errors import UserError
 
 GIVEN = {"data": "photos", "models": ["mlp", "lenet5"]}

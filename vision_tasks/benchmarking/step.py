@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vision_tasks.benchmark.clock import take_times
-from vision_tasks.benchmark.footprint import measure_footprint
-from vision_tasks.benchmark.gallery import draw_gallery
-from vision_tasks.benchmark.layout import Layout
-from vision_tasks.benchmark.machine import devices
-from vision_tasks.benchmark.plan import Plan
-from vision_tasks.benchmark.subject import Subject
-from vision_tasks.benchmark.train import train_and_score
+from vision_tasks.benchmarking.clock import take_times
+from vision_tasks.benchmarking.footprint import measure_footprint
+from vision_tasks.benchmarking.gallery import draw_gallery
+from vision_tasks.benchmarking.layout import Layout
+from vision_tasks.benchmarking.machine import devices
+from vision_tasks.benchmarking.plan import Plan
+from vision_tasks.benchmarking.subject import Subject
+from vision_tasks.benchmarking.train import train_and_score
 
 
 def _train(layout: Layout, plan: Plan, name: str, seed: str) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 
 import torch
 
-from vision_tasks.benchmark.nvml import Gpu
+from vision_tasks.benchmarking.nvml import Gpu
 
 _POWERCAP = Path("/sys/class/powercap")
 _SECONDS = 20.0  # between looks at counters; the fastest is full after a minute or more

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vision_tasks.benchmark import nvml
-from vision_tasks.benchmark.energy import Meter, _of_packages
+from vision_tasks.benchmarking import nvml
+from vision_tasks.benchmarking.energy import Meter, _of_packages
 
 CPU = torch.device("cpu")
 

@@ -188,7 +188,7 @@ def stored(path: Path, classes: tuple[str, ...]) -> Path:
         ({"models": ["resnet18", "alexnet"], "settings": {"lrr": 1}}, "unknown setting 'lrr'; did you mean lr"),
         ({"engines": ["tensorrt"]}, "unknown engine 'tensorrt'"),
         ({"seeds": 0}, "plan: seeds"),
-        ({"models": ["mlp", "alexnet"]}, "alexnet can't see a canvas of 32 px .* try a larger --image-size"),
+        ({"models": ["mlp", "alexnet"]}, "alexnet: images of 32x32 are too small; raise --image-size"),
     ],
 )
 def test_a_wrong_plan_is_told_before_anything_is_written(options, message, data, tmp_path, steps):

@@ -59,7 +59,7 @@ def open_page(browser: Any) -> Iterator[Any]:
     def opened(path: Path, width: int = 1100, scheme: str = "light") -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(90_000)  # of a busy machine: what draws pages has a low priority
         found = Opened(context.new_page())
 
         def route(handler: Any) -> None:

@@ -55,7 +55,7 @@ def test_markdown_has_sentences_table_and_failures() -> None:
     lines = benchmark_markdown(example()).splitlines()
     assert lines[0] == "# Benchmark on pets"
     assert (
-        "| small | 0.790 (0.730 to 0.840) | 1.000 (1.000 to 1.000) | 0.780 (0.720 to 0.820) "
+        "| small | 0.790 (0.730 to 0.840) | 1.000 (1.000 to 1.000) | 0.780 (0.720 to 0.830) "
         "| 2 | 500 MB | 60 k | 2.4 M |" in lines
     )
     assert "- broken: the loss is no longer finite in epoch 1, step 3" in lines

@@ -32,13 +32,16 @@ lint: .venv/installed  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (half an hour, on an idle machine)
+bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (two hours, on an idle machine)
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.evaluation
 	$(BIN)/python -m benchmarks.detection_metrics
 	$(BIN)/python -m benchmarks.mask_metrics
 	$(BIN)/python -m benchmarks.large_images
+	$(BIN)/python -m benchmarks.data_layer --images 768
+	$(BIN)/python -m benchmarks.bootstrap
+	$(BIN)/python -m benchmarks.report_page
 
 # A torchvision is built for one torch: the pair is held together here.
 lock: .venv/installed  ## renew requirements.lock (needs uv)

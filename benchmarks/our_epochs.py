@@ -55,6 +55,8 @@ class Job:
         return side, side
 
 
+LEAST = 35  # dB that a crop should be from Pillow's
+
 JOBS = {
     "crops": Job(
         "classify",
@@ -188,7 +190,8 @@ def main() -> None:
         record = {"images_per_second": [decoding_rate(samples, job.detail) for _ in range(given.epochs)]}
     elif given.what == "distances":
         found = distances(job, samples)
-        record = {"psnr": {"median": median(found), "least": min(found), "images": len(found)}}
+        below = sum(value < LEAST for value in found)
+        record = {"psnr": {"median": median(found), "least": min(found), "below": below, "images": len(found)}}
     else:
         record = measure_training(job, samples, given.steps)
     given.json.write_text(json.dumps(record))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vision_tasks.models.agreement import agreement
+from vision_tasks.models.agreement import agreement, pooled
 from vision_tasks.types import Boxes, Labels, Masks
 
 
@@ -15,7 +15,8 @@ def boxes(*rows: tuple[float, float, float, float, int, float]) -> Boxes:
 def test_labels_agree_by_their_first_class() -> None:
     one = Labels(torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.5, 0.4], [0.2, 0.8]]))
     other = Labels(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.4, 0.5], [0.0, 1.0]]))
-    assert agreement(one, other) == (0.75, 0.99)
+    assert agreement(one, other) == (3, 4, 0.99)
+    assert agreement(one, other).share == 0.75
     assert not agreement(one, other).enough
     assert agreement(one, one).enough
 
@@ -24,7 +25,8 @@ def test_masks_agree_by_pixels() -> None:
     one = torch.zeros(1, 10, 20, dtype=torch.uint8)
     other = one.clone()
     other[0, 0, 0] = 1
-    assert agreement(Masks(one, 2), Masks(other, 2)) == (pytest.approx(0.995), 0.995)
+    assert agreement(Masks(one, 2), Masks(other, 2)) == (199, 200, 0.995)
+    assert agreement(Masks(one, 2), Masks(other, 2)).enough
 
 
 def test_boxes_agree_by_twins_of_their_class() -> None:
@@ -39,3 +41,12 @@ def test_boxes_agree_by_twins_of_their_class() -> None:
     assert agreement(boxes(first), boxes(moved, renamed)).share == pytest.approx(2 / 3)  # one has no twin
     assert agreement(boxes(faint), boxes()).share == 1
     assert agreement(boxes(first), boxes()).share == 0
+
+
+def test_empty_images_do_not_speak_for_others() -> None:
+    """One image without boxes beside one whose two boxes have no twins: nothing agrees, and not a half."""
+    first, other = (0.0, 0.0, 10.0, 10.0, 0, 0.9), (30.0, 0.0, 40.0, 10.0, 0, 0.9)
+    told = pooled([agreement(boxes(), boxes()), agreement(boxes(first), boxes(other))])
+    assert told == (0, 2, 0.95)
+    assert not told.enough
+    assert pooled([agreement(boxes(), boxes())]).enough

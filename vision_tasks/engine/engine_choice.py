@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
-import numpy as np
 import torch
 
 from vision_tasks.data.loader import Loader
@@ -27,7 +26,7 @@ from vision_tasks.engine.sources import Item, Walk
 from vision_tasks.engine.trimmed import canvases_for, parted, trimmed
 from vision_tasks.errors import UserError
 from vision_tasks.files import write_text
-from vision_tasks.models.agreement import agreement
+from vision_tasks.models.agreement import Agreement, agreement, pooled
 from vision_tasks.models.backbones import backbone_of
 from vision_tasks.models.checkpoint import ModelCard
 from vision_tasks.models.exportable import Exportable
@@ -120,9 +119,8 @@ def measured(
         except UserError as reason:
             say(f"engine {name} is left out: {reason}")
             continue
-        told = [agreement(one, ready(batch.images)) for one, batch in zip(expected, batches, strict=True)]
-        share = float(np.average([one.share for one in told], weights=[len(batch) for batch in batches]))
-        found.append((Measured(name, _rate(ready, batches), share, share >= told[0].least), ready))
+        told = pooled(agreement(one, ready(batch.images)) for one, batch in zip(expected, batches, strict=True))
+        found.append((Measured(name, _rate(ready, batches), told.share, told.enough), ready))
     return found
 
 
@@ -139,24 +137,22 @@ def in_other_batches(
             found.append((whole, ready))
         if canvases:
             shaped = list(trimmed(batches, canvases, size or batch_size))
-            share, enough = _agreement_of_trimmed(inference, ready, batches, shaped)
-            whole = replace(whole, rate=_rate(ready, shaped), share=share, enough=enough, trimmed=True)
+            told = _agreement_of_trimmed(inference, ready, batches, shaped)
+            whole = replace(whole, rate=_rate(ready, shaped), share=told.share, enough=told.enough, trimmed=True)
             found.append((whole, ready))
     return found
 
 
 def _agreement_of_trimmed(
     inference: Inference[T], ready: Inference[T], batches: Sequence[Batch[T]], shaped: Sequence[Batch[T]]
-) -> tuple[float, bool]:
+) -> Agreement:
     """How far `ready` says of images without border what torch says of them on the whole canvas; in original pixels."""
     expected = {info.id: (one, info) for batch in batches for one, info in _singly(inference, batch)}
-    told = [
+    return pooled(
         agreement(to_original(*expected[info.id]), to_original(one, info))  # one at a time, for originals may be large
         for batch in shaped
         for one, info in _singly(ready, batch)
-    ]
-    share = float(np.mean([one.share for one in told]))
-    return share, share >= told[0].least
+    )
 
 
 def _singly(inference: Inference[T], batch: Batch[T]) -> Iterator[tuple[T, ImageInfo]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any, NamedTuple
 
@@ -13,33 +14,47 @@ CERTAIN, SAME_PLACE = 0.25, 0.9  # score of boxes that count; IoU of boxes that 
 
 
 class Agreement(NamedTuple):
-    """A share of all that was compared, and the least that is enough."""
+    """How much of what was compared is the same, and the least share that is enough."""
 
-    share: float
+    same: int
+    compared: int
     least: float
+
+    @property
+    def share(self) -> float:
+        """1 where there was nothing to compare."""
+        return self.same / self.compared if self.compared else 1.0
 
     @property
     def enough(self) -> bool:
         return self.share >= self.least
 
 
+def pooled(found: Iterable[Agreement]) -> Agreement:
+    """One of all, at least one: images without anything to compare don't speak for others."""
+    each = list(found)
+    return Agreement(sum(one.same for one in each), sum(one.compared for one in each), each[0].least)
+
+
 @singledispatch
 def agreement(expected: Any, found: Any) -> Agreement:
     """Images with the same first class; pixels with the same; boxes of a score of 0.25 or more that have a twin.
 
-    A twin has the class and an IoU of 0.9 or more. Where neither has such boxes, all agree.
+    A twin has the class and an IoU of 0.9 or more.
     """
     raise NotImplementedError(type(expected))
 
 
 @agreement.register
 def _labels(expected: Labels, found: Labels) -> Agreement:
-    return Agreement(float((expected.weight.argmax(1) == found.weight.argmax(1)).float().mean()), 0.99)
+    same = expected.weight.argmax(1) == found.weight.argmax(1)
+    return Agreement(int(same.sum()), same.numel(), 0.99)
 
 
 @agreement.register
 def _masks(expected: Masks, found: Masks) -> Agreement:
-    return Agreement(float((expected.index == found.index).float().mean()), 0.995)
+    same = expected.index == found.index
+    return Agreement(int(same.sum()), same.numel(), 0.995)
 
 
 @agreement.register
@@ -50,7 +65,7 @@ def _boxes(expected: Boxes, found: Boxes) -> Agreement:
         twins = _twins(one, other)
         total += twins.shape[0] + twins.shape[1]
         matched += int(twins.any(dim=1).sum() + twins.any(dim=0).sum())
-    return Agreement(matched / total if total else 1.0, 0.95)
+    return Agreement(matched, total, 0.95)
 
 
 def _twins(one: Boxes, other: Boxes) -> Tensor:

@@ -225,9 +225,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000, help="files of an epoch; a quarter of them for boxes")
     parser.add_argument("--epochs", type=int, default=4, help="of cached measurements, the first of which is left out")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--jobs", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--jobs", nargs="*", choices=PEERS, default=list(PEERS), help="none: memory alone")
     parser.add_argument("--resident-images", type=int, default=0, help="files, by links, of a row on memory")
     parser.add_argument("--out", type=Path, default=REPORTS)
+    parser.add_argument("--name", default="data_layer", help="of the report")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folders = lay_out(given.data_root, given.images, Path(folder))
@@ -235,9 +236,9 @@ def main() -> None:
         rows += [resident(folders["crops"], cache, epochs=5) for cache in ("none", "ram")]
         if given.resident_images:
             rows.append(_resident_of_links(folders["crops"], given.resident_images, Path(folder) / "links"))
-        cuda = torch.cuda.is_available()
+        cuda = torch.cuda.is_available() and bool(given.jobs)
         rows += on_device(folders["crops"], given.repeats) if cuda else []
-        write_report(given.out, "data_layer", "The data layer", rows, [*([] if cuda else [ON_A_DEVICE]), ELSEWHERE])
+        write_report(given.out, given.name, "The data layer", rows, [*([] if cuda else [ON_A_DEVICE]), ELSEWHERE])
 
 
 if __name__ == "__main__":

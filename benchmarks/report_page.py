@@ -62,7 +62,6 @@ def invented(models: int = 20, images: int = 5000, classes: int = 60) -> Benchma
             python="3.11", versions={},
         ),
         metric="map",
-        larger_is_better=True,
         headline=("map", "map_50", "map_75"),
         image_size=320,
         budget="50 epochs",

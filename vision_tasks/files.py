@@ -1,4 +1,4 @@
-"""Writing files so that readers, and crashes, find the old content or the new one, never a part."""
+"""Files replaced so that readers, and crashes, find the old content or the new, never a part; one writer a folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -37,6 +38,20 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone_in(folder: Path, busy: str) -> Iterator[None]:
+    """Nobody else who asks the same works in `folder` meanwhile. Raises UserError, worded `busy`, if somebody does."""
+    lock = FileLock(folder / ".lock", blocking=False, is_singleton=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(busy) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

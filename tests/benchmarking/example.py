@@ -45,7 +45,6 @@ def example() -> Benchmark:
             versions={"torch": "2.11.0"},
         ),
         metric="top1",
-        larger_is_better=True,
         headline=("top1", "top5", "macro_f1"),
         image_size=64,
         budget="2 epochs",

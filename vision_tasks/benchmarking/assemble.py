@@ -54,7 +54,6 @@ def assemble(layout: Layout, setting: Setting) -> Benchmark:
         started=setting.started,
         machine=machine(layout.clock.done),
         metric=record.score,
-        larger_is_better=True,
         headline=record.headline if record.score in record.headline else (record.score, *record.headline),
         image_size=plan.image_size or record.recipe.image_size,
         budget=str(plan.length),

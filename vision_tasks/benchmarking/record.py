@@ -179,7 +179,6 @@ class Benchmark(Record):
     started: str  # ISO 8601, UTC
     machine: Machine
     metric: str  # the score that is judged by
-    larger_is_better: bool
     headline: tuple[str, ...]  # scores that people are shown, the judged one among them
     image_size: int  # side of the square canvas, pixels
     budget: str  # "20 epochs", "10 minutes", or "as the recipes say"

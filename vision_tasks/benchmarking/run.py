@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from vision_tasks.benchmarking.assemble import Setting, assemble
 from vision_tasks.benchmarking.clock import blame
@@ -37,7 +35,7 @@ from vision_tasks.engine.engines import ENGINES
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.errors import UserError, unknown_name
-from vision_tasks.files import read_text, write_text
+from vision_tasks.files import alone_in, read_text, write_text
 from vision_tasks.models.registry import create_model
 from vision_tasks.report.benchmark import write_benchmark as write_report
 from vision_tasks.tasks import get_task
@@ -86,7 +84,7 @@ def benchmark(
     material = open_material(whole)
     _require_able(whole, material)
     output_folder(layout.path)
-    with _alone(layout):
+    with alone_in(layout.path, f"another process writes into {layout.path}; wait for it, or give another --out"):
         setting = _begin(layout, whole, material)
         steps = list(_steps(layout, whole))
         if retry:
@@ -220,8 +218,9 @@ def _require_able(plan: Plan, material: Material) -> None:
 def _require_runs(config: TrainConfig, material: Material) -> None:
     """Whether the network can be built, and takes the canvas: some are too deep for a small one. Raises UserError."""
     data, channels, side = material.dataset, config.input.channels, config.image_size
+    options: dict[str, Any] = {"channels": channels, "exclusive": data.exclusive, "norm": config.norm}
     with torch.random.fork_rng(devices=[]):
-        model = create_model(config.model, data.classes, channels=channels, exclusive=data.exclusive).eval()
+        model = create_model(config.model, data.classes, **options).eval()
     model.require_canvas(side)
     try:
         with torch.inference_mode():
@@ -231,16 +230,3 @@ def _require_runs(config: TrainConfig, material: Material) -> None:
         raise UserError(
             f"{config.model} can't see a canvas of {side} px ({reason}); try a larger --image-size"
         ) from error
-
-
-@contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
-    lock = FileLock(layout.path / ".lock", blocking=False, is_singleton=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"another process writes into {layout.path}; wait for it, or give another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -130,6 +130,7 @@ def in_other_batches(
 ) -> list[tuple[Measured, Inference[T]]]:  # fmt: skip
     """The `best` engine with smaller batches, and with those without border."""
     found = []
+    expected = _on_whole_canvases(inference, batches) if canvases else {}
     for size in (0, *(size for size in _SIZES if size < batch_size)):
         whole = best
         if size:
@@ -137,22 +138,26 @@ def in_other_batches(
             found.append((whole, ready))
         if canvases:
             shaped = list(trimmed(batches, canvases, size or batch_size))
-            told = _agreement_of_trimmed(inference, ready, batches, shaped)
+            told = _agreement_of_trimmed(expected, ready, shaped)
             whole = replace(whole, rate=_rate(ready, shaped), share=told.share, enough=told.enough, trimmed=True)
             found.append((whole, ready))
     return found
 
 
 def _agreement_of_trimmed(
-    inference: Inference[T], ready: Inference[T], batches: Sequence[Batch[T]], shaped: Sequence[Batch[T]]
+    expected: Mapping[str, tuple[T, ImageInfo]], ready: Inference[T], shaped: Sequence[Batch[T]]
 ) -> Agreement:
-    """How far `ready` says of images without border what torch says of them on the whole canvas; in original pixels."""
-    expected = {info.id: (one, info) for batch in batches for one, info in _singly(inference, batch)}
+    """How far `ready` says of images without border what is `expected` of each by its id; in original pixels."""
     return pooled(
         agreement(to_original(*expected[info.id]), to_original(one, info))  # one at a time, for originals may be large
         for batch in shaped
         for one, info in _singly(ready, batch)
     )
+
+
+def _on_whole_canvases(inference: Inference[T], batches: Sequence[Batch[T]]) -> dict[str, tuple[T, ImageInfo]]:
+    """What `inference` says of each image, by its id, and the way back from its canvas."""
+    return {info.id: (one, info) for batch in batches for one, info in _singly(inference, batch)}
 
 
 def _singly(inference: Inference[T], batch: Batch[T]) -> Iterator[tuple[T, ImageInfo]]:

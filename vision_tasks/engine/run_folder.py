@@ -6,17 +6,15 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from vision_tasks.errors import UserError
-from vision_tasks.files import append_text, read_text, write_text
+from vision_tasks.files import alone_in, append_text, read_text, write_text
 from vision_tasks.types import Failure
 
 
@@ -61,18 +59,9 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot make the run folder {self.path}: {error.strerror}") from error
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Nobody else trains into the folder meanwhile. Raises UserError if somebody does."""
-        lock = FileLock(self.path / ".lock", blocking=False, is_singleton=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UserError(f"another process is training into {self.path}; wait for it, or stop it") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        return alone_in(self.path, f"another process is training into {self.path}; wait for it, or stop it")
 
     def precision(self) -> str:
         """The precision that the run began in."""

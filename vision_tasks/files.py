@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -63,6 +65,11 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """What `write_text` wrote."""
     return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON value of each line; none where the file isn't there yet."""
+    return [json.loads(line) for line in read_text(path).splitlines()] if path.exists() else []
 
 
 def append_text(path: Path, text: str) -> None:

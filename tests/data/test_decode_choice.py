@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tests.data.on_device.test_painter import CANVAS, label_truth, samples
+from tests.data.on_device.test_painter import CANVAS, samples
 from tests.data.test_nvjpeg import files as files
 from tests.stand_ins import decode_or_raise, path
+from tests.truths import label_truth
 from vision_tasks.augment.plan import fitted
 from vision_tasks.data.decode import decode
 from vision_tasks.data.decode_choice import DecodeChoice, require_decoder

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import stand_ins
+from tests.truths import box_truth, label_truth, mask_truth
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner
 from vision_tasks.config import Policy
@@ -23,26 +24,10 @@ from vision_tasks.data.loader import Loader
 from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.painter import Painter
 from vision_tasks.engine.batching import balanced_order, cut
-from vision_tasks.types import Boxes, Labels, Masks, Sample
+from vision_tasks.types import Masks, Sample
 
 CANVAS = (24, 32)
 COUNT = 9
-
-
-def label_truth(index, size):
-    return Labels.one_hot(index % 3, 3)
-
-
-def box_truth(index, size):
-    height, width = size
-    corners = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.5, 0.1, 0.9, 0.5]])[: 1 + index % 2]
-    return Boxes.single(corners * torch.tensor([width, height, width, height]), torch.arange(len(corners)))
-
-
-def mask_truth(index, size):
-    rows = torch.zeros(1, *size, dtype=torch.uint8)
-    rows[:, size[0] // 4 : size[0] // 2, : size[1] // 2] = 1 + index % 2
-    return Masks(rows, 3)
 
 
 @pytest.fixture(scope="module")

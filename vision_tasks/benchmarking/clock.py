@@ -29,7 +29,7 @@ from vision_tasks.benchmarking.record import Latency, Throughput
 from vision_tasks.benchmarking.subject import Subject, repeated
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import dumps
-from vision_tasks.files import append_text, read_text, write_text
+from vision_tasks.files import append_text, read_lines, read_text, write_text
 
 ROUNDS = 5
 _WARM = 3  # predictions that are not counted
@@ -99,8 +99,7 @@ def blame(layout: Layout, error: str) -> bool:
 
 def read_turns(layout: Layout) -> list[dict[str, Any]]:
     """Those that are over."""
-    file = layout.clock.folder / "turns.jsonl"
-    return [json.loads(line) for line in read_text(file).splitlines()] if file.exists() else []
+    return read_lines(layout.clock.folder / "turns.jsonl")
 
 
 def _timed(layout: Layout, plan: Plan, turn: Turn, samples: Samples) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from vision_tasks.engine.progress import say
 from vision_tasks.engine.readable import require_readable
 from vision_tasks.engine.rehearsal import rehearse
 from vision_tasks.engine.run_folder import RunFolder, dumps
-from vision_tasks.files import read_text, write_text
+from vision_tasks.files import read_lines, read_text, write_text
 from vision_tasks.metrics.base import Metric
 from vision_tasks.metrics.evidence import write_evidence
 from vision_tasks.tasks import get_task
@@ -44,7 +44,7 @@ def train_and_score(layout: Layout, plan: Plan, contender: Contender, seed: int 
         epochs = _epochs(layout, plan, contender, material)
         training = _trained(plan, contender, seed, epochs, run, material)
     metrics = _scored(plan, weights, material, part.folder)
-    curve = tuple(_lines(part.folder / "metrics.jsonl"))
+    curve = tuple(read_lines(part.folder / "metrics.jsonl"))
     folder = part.folder.relative_to(layout.path).as_posix()
     record = RunRecord(seed=seed, folder=folder, metrics=metrics, curve=curve, training=training)
     part.finish(record.model_dump())
@@ -57,7 +57,7 @@ def _trained(
     config = resumed_config(record, run, {}) if resume else plan.config_of(contender, seed, epochs)
     with Meter(choose_device(config.device)) as meter:
         _train(config, run, material, resume)
-    lines = _lines(run.metrics)
+    lines = read_lines(run.metrics)
     images = sum(line["train_images"] for line in lines)
     seconds = sum(line["train_images"] / line["train_images_per_second"] for line in lines)
     # What a process took that was killed is not known to who goes on after it.
@@ -116,7 +116,3 @@ def _scored(plan: Plan, weights: str, material: Material, folder: Path) -> dict[
     write_evidence(folder / "evidence.npz", evidence)
     write_resampled(folder, Resampled.of(evidence, np.array(card.classes)))
     return metrics
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in read_text(path).splitlines()] if path.exists() else []

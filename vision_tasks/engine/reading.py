@@ -84,4 +84,4 @@ class Readings(Generic[T]):
 
 
 def no_truth(size: Size | None) -> Never:
-    raise AssertionError("prediction reads no truth")
+    raise AssertionError("nobody reads the truth of these images")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 from vision_tasks.data.folders import files_below, is_image
+from vision_tasks.engine.reading import no_truth
 from vision_tasks.errors import UserError
-from vision_tasks.types import Sample, Size
+from vision_tasks.types import Sample
 
 
 def images_in(sources: Iterable[str | Path], without: Path) -> list[Sample[Any]]:
@@ -24,7 +25,7 @@ def images_in(sources: Iterable[str | Path], without: Path) -> list[Sample[Any]]
     names = list(found.values())
     # Images of two sources may have one name; pictures of them may not.
     unique = [name if names.count(name) == 1 else f"{number}-{name}" for number, name in enumerate(names)]
-    return [Sample(name, path, _without_truth) for name, path in zip(unique, found, strict=True)]
+    return [Sample(name, path, no_truth) for name, path in zip(unique, found, strict=True)]
 
 
 def _of_source(source: Path, without: Path) -> Iterator[tuple[str, Path]]:
@@ -37,7 +38,3 @@ def _of_source(source: Path, without: Path) -> Iterator[tuple[str, Path]]:
                 yield name, path
     else:
         raise UserError(f"source {source} does not exist")
-
-
-def _without_truth(size: Size | None) -> Never:
-    raise AssertionError("an explanation reads no truth")

@@ -21,10 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vision_tasks.metrics.bootstrap import corrected
+from vision_tasks.metrics.bootstrap import PERCENTILES, corrected
 from vision_tasks.metrics.ratios import Array
-
-_ENDS = (2.5, 97.5)
 
 
 class Difference(NamedTuple):
@@ -47,7 +45,7 @@ def difference(scores: tuple[float, float], of_halves: tuple[Array, Array], diff
     if not draws.size:
         return Difference(value, nan, nan, 1.0)
     moved = corrected(value, draws)
-    low, high = np.percentile(moved, _ENDS)
+    low, high = np.percentile(moved, PERCENTILES)
     return Difference(value, float(low), float(high), max(_two_sided(moved), min(1.0, 2.0 ** (1 - differing))))
 
 

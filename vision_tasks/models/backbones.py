@@ -17,7 +17,7 @@ from torch.nn import functional
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
 from vision_tasks.models.exportable import Exportable
-from vision_tasks.models.roi_pooling import RegionPool, Regions, regions
+from vision_tasks.models.roi_pooling import RegionPool
 from vision_tasks.models.runtime import Run
 from vision_tasks.types import Size
 
@@ -52,22 +52,6 @@ class MapsInOrder(nn.Module):
         return tuple(self.backbone(images).values())
 
 
-class SparsePool(nn.Module):
-    """Regions pooled as a training does: torchvision's kernel for CPUs takes one core, and one number at a time."""
-
-    def __init__(self, own: RegionPool) -> None:
-        super().__init__()
-        self.own = own
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[Size]) -> Tensor | Regions:
-        levels = [features[name] for name in self.own.own.featmap_names if name in features]
-        if levels[0].device.type != "cpu" or not sum(map(len, boxes)):
-            pooled: Tensor | Regions = self.own(features, boxes, sizes)
-            return pooled
-        found = regions(levels, boxes, sizes[0])
-        return found if self.own.lazy and found.projecting_is_cheaper else found.pooled()
-
-
 def backbone_of(model: TaskModel[Any]) -> nn.Module | None:
     """The backbone of a detector that can't be exported as a whole; None of other models."""
     if isinstance(model, Exportable):
@@ -81,8 +65,9 @@ def with_backbone(model: TaskModel[Any], backbone: nn.Module) -> TaskModel[Any]:
     twin = copy.deepcopy(model)
     net: Any = twin.get_submodule("net")
     net.backbone = backbone
-    if hasattr(net, "roi_heads") and isinstance(net.roi_heads.box_roi_pool, RegionPool):
-        net.roi_heads.box_roi_pool = SparsePool(net.roi_heads.box_roi_pool)
+    for part in twin.modules():
+        if isinstance(part, RegionPool):
+            part.exact = False
     return twin.eval()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_tasks.engine.progress import say
-from vision_tasks.files import read_text, write_text
+from vision_tasks.files import read_lines, read_text, write_text
 from vision_tasks.processes import is_first_process
 from vision_tasks.report.contender import Contender
 from vision_tasks.report.figures import MISSING, can_plot, scripts
@@ -73,8 +73,7 @@ def _scores_of(folder: Path) -> dict[str, Any]:
 
 
 def _curve_of(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in read_text(path).splitlines()] if path.exists() else []
+    return read_lines(folder / "metrics.jsonl")
 
 
 def _lead(metrics: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.stand_ins import path, quick_warp, slow_warp
 from tests.test_warp_triton import run as run
+from tests.truths import box_truth, label_truth, mask_truth
 from vision_tasks import luck
 from vision_tasks.augment.plan import Planner, fitted
 from vision_tasks.config import Policy
@@ -18,27 +19,11 @@ from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.on_device.originals import mean_grey, mean_greys, settled_by
 from vision_tasks.data.on_device.path import DevicePath
-from vision_tasks.types import Bands, Boxes, Edit, Labels, Masks, Overlay, Patch, Sample
+from vision_tasks.types import Bands, Edit, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER, settled
 
 CANVAS = (24, 32)
 COUNT = 4
-
-
-def label_truth(index, size):
-    return Labels.one_hot(index % 3, 3)
-
-
-def box_truth(index, size):
-    height, width = size
-    corners = torch.tensor([[0.1, 0.2, 0.6, 0.9], [0.5, 0.1, 0.9, 0.5]])[: 1 + index % 2]
-    return Boxes.single(corners * torch.tensor([width, height, width, height]), torch.arange(len(corners)))
-
-
-def mask_truth(index, size):
-    rows = torch.zeros(1, *size, dtype=torch.uint8)
-    rows[:, size[0] // 4 : size[0] // 2, : size[1] // 2] = 1 + index % 2
-    return Masks(rows, 3)
 
 
 TRUTHS = (label_truth, box_truth, mask_truth)

@@ -140,8 +140,8 @@ def ties(order: Sequence[str], pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
 
 
 def pareto(quality: Mapping[str, float], cost: Mapping[str, float]) -> tuple[str, ...]:
-    """The models that none beats in one without being worse in the other; cheapest first."""
-    names = sorted(quality.keys() & cost.keys(), key=lambda name: (cost[name], -quality[name]))
+    """The models that none beats in one without being worse in the other; cheapest first, equals as they were given."""
+    names = sorted((name for name in quality if name in cost), key=lambda name: (cost[name], -quality[name]))
     front: list[str] = []
     for name in names:
         equal = bool(front) and (quality[name], cost[name]) == (quality[front[-1]], cost[front[-1]])

@@ -50,7 +50,7 @@ def _count_keys(path: Path, outlines: bool, losses: Losses) -> None:
         return
     for kind, rows in lists.items():
         for row in rows:
-            for key in row.keys() - _COCO_READ[kind]:
+            for key in sorted(row.keys() - _COCO_READ[kind]):
                 if row[key] not in (None, [], "", "none") and not (outlines and key == _OUTLINE):
                     losses.add(f"'{key}' of {kind}")
     if outlines:

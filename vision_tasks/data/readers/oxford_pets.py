@@ -62,8 +62,9 @@ def _check_images(folder: Path, path: Path, names: list[str], images: dict[str, 
 
 def _check_classes(root: Path, classes: tuple[str, ...], names: dict[str, list[str]]) -> None:
     require_classes(root, classes)
-    for split in {"trainval", "all"} & names.keys():
-        require_images(root, classes, {_breed(name) for name in names[split]})
+    for split in ("trainval", "all"):
+        if split in names:
+            require_images(root, classes, {_breed(name) for name in names[split]})
 
 
 def _samples(folder: Path, names: list[str], classes: tuple[str, ...]) -> tuple[Sample[Labels], ...]:

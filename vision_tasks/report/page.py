@@ -16,6 +16,8 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
+_WITHOUT_SCRIPTS = "Plots need JavaScript, which is off here; the tables beside them hold the same numbers."
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -37,13 +39,15 @@ def page(title: str, body: Iterable[str], scripts: Sequence[str] = ()) -> str:
     """The whole document around parts that are HTML already; `scripts` are run in their order, at its end."""
     parts = "\n".join(body)
     run = "".join(f"\n<script>{script}</script>" for script in scripts)
+    without = f"<noscript><p>{_WITHOUT_SCRIPTS}</p></noscript>\n" if scripts else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>{asset('page.css')}</style>\n</head>\n<body>\n"
         f'<a class="skip" href="#content">Skip to the content</a>\n<header>\n<h1>{text(title)}</h1>\n'
-        f'{_contents(parts)}</header>\n<main id="content" tabindex="-1">\n{parts}\n</main>{run}\n</body>\n</html>\n'
+        f'{_contents(parts)}</header>\n<main id="content" tabindex="-1">\n{without}{parts}\n</main>'
+        f"{run}\n</body>\n</html>\n"
     )
 
 

@@ -34,7 +34,7 @@ from vision_tasks.benchmarking.record import (
     Throughput,
     Training,
 )
-from vision_tasks.report.benchmark import write_benchmark
+from vision_tasks.report.benchmark import write_benchmark_report
 
 SECONDS, BYTES = 2.0, 15_000_000
 _REPEATS = 9
@@ -169,7 +169,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, record = Path(name), invented()
         write_pictures(record, folder)
-        page = next(path for path in write_benchmark(record, folder) if path.suffix == ".html")
+        page = next(path for path in write_benchmark_report(record, folder) if path.suffix == ".html")
         with ForeignLoad() as load:
             times = opening_times(page)
         size = page.stat().st_size

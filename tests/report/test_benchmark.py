@@ -13,7 +13,7 @@ from tests.report.records import write_benchmark_folder
 from tests.report.test_page import Tree
 from vision_tasks.benchmarking.record import Judgement
 from vision_tasks.report import figures
-from vision_tasks.report.benchmark import write_benchmark
+from vision_tasks.report.benchmark import write_benchmark_report
 from vision_tasks.report.benchmark_page import benchmark_page
 from vision_tasks.report.benchmark_tables import benchmark_csv, benchmark_markdown
 
@@ -65,14 +65,14 @@ def test_without_the_library_there_is_no_page_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(figures, "find_spec", {}.get)
-    assert [path.name for path in write_benchmark(example(), tmp_path)] == ["benchmark.md", "benchmark.csv"]
+    assert [path.name for path in write_benchmark_report(example(), tmp_path)] == ["benchmark.md", "benchmark.csv"]
     assert "pip install 'vision-tasks[report]'" in capsys.readouterr().err
 
 
 def test_a_page_of_twenty_models_stays_small(tmp_path: Path) -> None:
     record = invented()
     write_pictures(record, tmp_path)
-    page = write_benchmark(record, tmp_path)[-1]
+    page = write_benchmark_report(record, tmp_path)[-1]
     assert page.suffix == ".html"
     assert page.stat().st_size < BYTES
     assert "more are in the folder gallery/" in page.read_text()  # all pictures together would not have had room

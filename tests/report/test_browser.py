@@ -17,7 +17,7 @@ from tests.report.records import (
     write_evaluation,
     write_training,
 )
-from vision_tasks.report.benchmark import write_benchmark
+from vision_tasks.report.benchmark import write_benchmark_report
 from vision_tasks.report.data_check import data_check_page
 from vision_tasks.report.model_page import write_model_page
 
@@ -42,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     trained = write_model_page(write_training(folder / "run"))
     assert evaluated is not None
     assert trained is not None
-    benchmark = write_benchmark(record, folder)[-1]
+    benchmark = write_benchmark_report(record, folder)[-1]
     return {"benchmark": benchmark, "evaluate": evaluated, "train": trained, "check": write_check(folder)}
 
 
@@ -121,7 +121,7 @@ def test_plots_follow_the_colours_of_the_page(pages: dict[str, Path], open_page:
 
 
 def test_names_stay_names(tmp_path: Path, open_page: Callable[..., Any]) -> None:
-    page_file = write_benchmark(with_hostile_names(), tmp_path)[-1]
+    page_file = write_benchmark_report(with_hostile_names(), tmp_path)[-1]
     opened = open_page(page_file)
     opened.draw_all()
     assert opened.said == []

@@ -37,7 +37,7 @@ from vision_tasks.engine.run_folder import dumps
 from vision_tasks.errors import UserError, unknown_name
 from vision_tasks.files import alone_in, read_text, write_text
 from vision_tasks.models.registry import create_model
-from vision_tasks.report.benchmark import write_benchmark as write_report
+from vision_tasks.report.benchmark import write_benchmark_report
 from vision_tasks.tasks import get_task
 
 _SETTING = "setting.json"
@@ -92,7 +92,7 @@ def benchmark(
                 step.part.forget_failure()
         introduce(material.dataset, material.remarks)
         found = _Progress(layout, setting, len(steps)).run(steps)
-        written = [layout.path / FILE, *write_report(found, layout.path)]
+        written = [layout.path / FILE, *write_benchmark_report(found, layout.path)]
     say(f"wrote {', '.join(map(str, written))}")
     return found
 

@@ -12,7 +12,7 @@ from vision_tasks.report.benchmark_tables import benchmark_csv, benchmark_markdo
 from vision_tasks.report.figures import MISSING, can_plot
 
 
-def write_benchmark(record: Benchmark, folder: Path) -> list[Path]:
+def write_benchmark_report(record: Benchmark, folder: Path) -> list[Path]:
     """Write `benchmark.md`, `benchmark.csv` and `benchmark.html` into `folder`; returns their paths.
 
     Pictures of the gallery are looked for in `folder`. Without the plotting library there is no page, which is said.

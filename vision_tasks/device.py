@@ -52,6 +52,12 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return "bf16" if _bf16_convolution_is_faster() else "fp32"
 
 
+def finish(device: torch.device) -> None:
+    """Wait until `device` has done all that it was given: what is asked of CUDA goes on while the program does."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def fabric_for(device: torch.device, processes: int = 1) -> Fabric:
     """Fabric on one device, or launched on one for each of `processes` (this program starts the others itself).
 

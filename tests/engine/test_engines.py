@@ -30,7 +30,8 @@ BATCHES: list[Batch[Any]] = [Batch(images, None, (), INFO) for images in IMAGES]
 def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Inference[Any], ModelCard]:
     monkeypatch.setenv("VISION_TASKS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(engine_choice, "_SECONDS", 0.02)
-    monkeypatch.setattr(engine_choice, "_CANDIDATES", ("torch", "folded"))
+    monkeypatch.setattr(engine_choice, "_CANDIDATES", {"cpu": ("torch", "folded")})
+    monkeypatch.setattr(engine_choice, "_BF16", {"cpu": ()})
     torch.manual_seed(0)
     save_model(create_model("cifar_resnet20", ("a", "b", "c")), tmp_path / "w.safetensors", InputSpec((32, 32), "crop"))
     model, card = load_model(tmp_path / "w.safetensors")
@@ -102,10 +103,40 @@ def test_many_images_are_measured_on_their_canvases(
     (tmp_path / "data" / "train" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff none")
     monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
     seen: list[Batch[Any]] = []
-    monkeypatch.setattr(engine_choice, "chosen_engine", lambda *given: seen.extend(given[2]))
+    monkeypatch.setattr(engine_choice, "chosen_engine", lambda *given, **_: seen.extend(given[2]))
     fastest(inference, card, Walk([tmp_path / "data"]), 4)
     assert {tuple(batch.images.shape[1:]) for batch in seen} == {(3, 32, 32)}
     assert 4 <= sum(map(len, seen)) <= 5
+
+
+def test_what_takes_long_to_get_ready_is_measured_for_many_images_only(
+    ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    inference, card = ready
+    started: list[str] = []
+    monkeypatch.setitem(engines.ENGINES, "compile", lambda one, _: started.append("compile") or one)  # type: ignore[arg-type]
+    chosen_engine(inference, card, BATCHES, 4)
+    assert started == []
+    chosen_engine(inference, card, BATCHES, 4, many=True)  # what was remembered for a few doesn't count
+    assert started == ["compile"]
+    factories.write_folder_per_class(tmp_path / "data", per_class=2)
+    monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
+    told: list[bool] = []
+    monkeypatch.setattr(engine_choice, "chosen_engine", lambda *_, many: told.append(many))
+    for least in (6, 1000):
+        monkeypatch.setattr(engine_choice, "MANY", least)
+        fastest(inference, card, Walk([tmp_path / "data"]), 4)
+    assert told == [True, False]
+
+
+def test_candidates_are_those_that_a_device_may_gain_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "choose_precision", lambda *_: "fp32")
+    cpu, cuda, other = (torch.device(name) for name in ("cpu", "cuda", "meta"))
+    assert engine_choice._candidates(cpu, False) == ("torch", "folded", "onnx", "openvino")
+    assert engine_choice._candidates(cuda, True) == ("torch", "folded", "compile")
+    assert engine_choice._candidates(other, True) == ()
+    monkeypatch.setattr(engine_choice, "choose_precision", lambda *_: "bf16")
+    assert engine_choice._candidates(cuda, True) == ("torch", "folded", "folded-bf16", "compile", "compile-bf16")
 
 
 def test_a_spoilt_memory_is_measured_again(ready: tuple[Inference[Any], ModelCard], tmp_path: Path) -> None:

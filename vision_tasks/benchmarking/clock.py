@@ -27,6 +27,7 @@ from vision_tasks.benchmarking.material import Samples, open_material
 from vision_tasks.benchmarking.plan import Contender, Plan
 from vision_tasks.benchmarking.record import Latency, Throughput
 from vision_tasks.benchmarking.subject import Subject, repeated
+from vision_tasks.device import finish
 from vision_tasks.engine.progress import say
 from vision_tasks.engine.run_folder import dumps
 from vision_tasks.files import append_text, read_lines, read_text, write_text
@@ -136,7 +137,7 @@ def _from_files(subject: Subject, rate: float) -> float:
     subject.decode_and_predict(size, size)  # warms up
     started = time.perf_counter()
     done = subject.decode_and_predict(count, size)
-    subject.wait()
+    finish(subject.inference.device)
     return done / (time.perf_counter() - started)
 
 

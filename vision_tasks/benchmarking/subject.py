@@ -15,6 +15,7 @@ from vision_tasks.benchmarking.material import Samples
 from vision_tasks.benchmarking.plan import Contender, Plan
 from vision_tasks.commands.given import load_for
 from vision_tasks.data.loader import Loader
+from vision_tasks.device import finish
 from vision_tasks.engine.engines import with_engine
 from vision_tasks.engine.evaluate import Inference, fitted_plans, in_original_pixels
 from vision_tasks.models.checkpoint import ModelCard
@@ -62,13 +63,8 @@ class Subject:
         started = time.perf_counter()
         with torch.inference_mode():
             self.inference(images)
-        self.wait()
+        finish(self.inference.device)
         return time.perf_counter() - started
-
-    def wait(self) -> None:
-        """Until the device has done what it was given."""
-        if self.inference.device.type != "cpu":
-            torch.accelerator.synchronize(self.inference.device)
 
     def _batches(self, samples: Samples, batch_size: int) -> Loader[Any]:
         spec = self.card.input

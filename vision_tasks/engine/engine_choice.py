@@ -6,17 +6,17 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any, Generic
 
 import torch
 
 from vision_tasks.data.loader import Loader
-from vision_tasks.device import choose_precision
+from vision_tasks.device import choose_precision, describe, finish
 from vision_tasks.download import cache_folder
 from vision_tasks.engine.engines import ENGINES, FOLDER, fingerprint, with_engine
 from vision_tasks.engine.evaluate import Inference, fitted_plans, to_original
@@ -34,10 +34,12 @@ from vision_tasks.models.exported import ExportedModel
 from vision_tasks.types import Batch, ImageInfo, InputSpec, Sample, Size, T
 
 TOO_FEW = 200  # images: below it, measuring takes longer than it saves
+MANY = 5000  # images: from there on, what is faster is worth minutes of getting ready
 SAMPLE = 32  # images that are compared
 _SECONDS = 2.0  # that an engine is measured for
-_CANDIDATES = ("torch", "folded", "onnx", "openvino")  # compiling takes minutes on CPUs: asked for by name only
-_BF16 = ("folded-bf16", "openvino-bf16")  # measured where the hardware gains from it
+_CANDIDATES = {"cpu": ("torch", "folded", "onnx", "openvino"), "cuda": ("torch", "folded")}
+_BF16 = {"cpu": ("folded-bf16", "openvino-bf16"), "cuda": ("folded-bf16",)}  # where the hardware gains from it
+_OF_MANY = {"cpu": ("compile",), "cuda": ("compile", "compile-bf16")}  # compiling takes minutes
 _SIZES = (1, 4)  # of batches, beside the one that was asked for
 _PACKAGES = ("torch", "onnxruntime", "openvino")
 
@@ -77,27 +79,38 @@ def fastest(inference: Inference[T], card: ModelCard, walk: Walk, batch_size: in
     if walk.reads_standard_input:
         say("engine: torch; what comes by standard input can't be measured first")
         return Chosen(inference)
-    items = [item for item in islice(walk, TOO_FEW) if isinstance(item, Item)]
+    coming = (item for item in walk if isinstance(item, Item))
+    items = list(islice(coming, TOO_FEW))
     if len(items) < TOO_FEW:
         say(f"engine: torch; to measure others takes longer than {len(items)} images do")
         return Chosen(inference)
-    return chosen_engine(inference, card, _sample(items, card.input, batch_size, inference.device), batch_size)
+    sample = _sample(items, card.input, batch_size, inference.device)
+    return chosen_engine(inference, card, sample, batch_size, many=_are_many(chain(items, coming)))
 
 
-def chosen_engine(inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], batch_size: int) -> Chosen[T]:
+def _are_many(items: Iterable[Item]) -> bool:
+    """Whether that many images wait; frames of videos are not read in order to be counted."""
+    lasting = takewhile(lambda item: not item.passing, items)
+    return sum(1 for _ in islice(lasting, MANY)) == MANY
+
+
+def chosen_engine(
+    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], batch_size: int, many: bool = False
+) -> Chosen[T]:
     """The fastest engine for `batches` of real images that agrees with torch's float32 on them.
 
-    The choice is remembered in the cache for the model, the machine and the installed releases.
+    Where `many` images wait, engines that take minutes to get ready are measured, too. The choice is remembered in the
+    cache for the model, the machine and the installed releases.
     """
     if why := "no image could be read" if not batches else _only_torch(inference):
         say(f"engine: not measured, {why}")
         return Chosen(inference)
-    memory = _memory(inference, card, batch_size)
+    memory = _memory(inference, card, batch_size, many)
     canvases = _smaller_canvases(inference, card, batches)
     if (best := _remembered(memory)) is not None:
         say(f"engine: {best.name}, as measured before ({memory})")
         return _taken(with_engine(inference, card, best.engine), best, canvases)
-    found = measured(inference, card, batches)
+    found = measured(inference, card, batches, _candidates(inference.device, many))
     first = _best(found)
     found += in_other_batches(inference, *first, batches, batch_size, canvases)
     best, ready = _best(found)
@@ -108,12 +121,12 @@ def chosen_engine(inference: Inference[T], card: ModelCard, batches: Sequence[Ba
 
 
 def measured(
-    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]]
+    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], candidates: Sequence[str]
 ) -> list[tuple[Measured, Inference[T]]]:
-    """Each engine that is here, with what it did; torch, which always agrees with itself, comes first."""
+    """Each of the candidates that is here, with what it did; torch, which always agrees with itself, comes first."""
     expected = [inference(batch.images) for batch in batches]
     found = []
-    for name in _candidates(inference.device):
+    for name in candidates:
         try:
             ready = with_engine(inference, card, name)
         except UserError as reason:
@@ -190,19 +203,26 @@ def _sample(items: Sequence[Item], spec: InputSpec, batch_size: int, device: tor
     return [batch for batch in loader if len(batch)]
 
 
-def _candidates(device: torch.device) -> tuple[str, ...]:
-    return _CANDIDATES + (_BF16 if choose_precision("auto", device) == "bf16" else ())
+def _candidates(device: torch.device, many: bool) -> tuple[str, ...]:
+    """Those that this device may gain by."""
+    if device.type not in _CANDIDATES:
+        return ()
+    names = _CANDIDATES[device.type] + _BF16[device.type] + (_OF_MANY[device.type] if many else ())
+    gains = choose_precision("auto", device) == "bf16"
+    return tuple(name for name in names if gains or not name.endswith("bf16"))
 
 
 def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]]) -> float:
     """Images a second. Once before nothing is counted: a runtime prepares itself for each shape."""
     for images in {batch.images.shape: batch.images for batch in batches}.values():
         ready(images)
+    finish(ready.device)
     done, start = 0, time.perf_counter()
     while True:  # all of them: batches differ in what they cost
         for batch in batches:
             ready(batch.images)
             done += len(batch)
+        finish(ready.device)
         if (seconds := time.perf_counter() - start) > _SECONDS:
             return done / seconds
 
@@ -213,15 +233,16 @@ def _only_torch(inference: Inference[Any]) -> str:
         return "as the exported file has its own"
     if not isinstance(inference.model, Exportable) and backbone_of(inference.model) is None:
         return "for only torch runs this model"
-    if inference.device.type != "cpu":
-        return "for others are measured on CPUs only"
+    if inference.device.type not in _CANDIDATES:
+        return "for others are measured on CPUs and CUDA only"
     return "" if inference.precision == "fp32" else "for others run in fp32"
 
 
-def _memory(inference: Inference[Any], card: ModelCard, batch_size: int) -> Path:
-    machine = [platform.machine(), _processor(), torch.get_num_threads(), batch_size, *map(_release, _PACKAGES)]
-    here = hashlib.sha256(json.dumps(machine).encode()).hexdigest()[:8]
-    return cache_folder() / FOLDER / f"{fingerprint(inference.model, card)}-{here}.json"
+def _memory(inference: Inference[Any], card: ModelCard, batch_size: int, many: bool) -> Path:
+    place = [platform.machine(), _processor(), describe(inference.device)]
+    here = [*place, batch_size, many, *map(_release, _PACKAGES)]
+    digest = hashlib.sha256(json.dumps(here).encode()).hexdigest()[:8]
+    return cache_folder() / FOLDER / f"{fingerprint(inference.model, card)}-{digest}.json"
 
 
 def _remembered(memory: Path) -> Measured | None:

@@ -48,17 +48,19 @@ FOLDER = "engines"  # in the cache
 
 
 class Compiled(Exportable[Any]):
-    """A model whose tensors a compiled function gives."""
+    """A model whose tensors a compiled function gives; on CUDA its kernels are launched together, as a graph."""
 
-    def __init__(self, model: Exportable[Any]) -> None:
+    def __init__(self, model: Exportable[Any], device: torch.device) -> None:
         super().__init__()
         self.info = model.info
         self.model = model
-        self._compiled = torch.compile(model.outputs)
+        self._as_graph = device.type == "cuda"
+        self._compiled = torch.compile(model.outputs, mode="reduce-overhead" if self._as_graph else None)
 
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = self._compiled(images)
-        return found
+        # The next run of a graph writes to where this one's tensors lie.
+        return tuple(tensor.clone() for tensor in found) if self._as_graph else found
 
     @property
     def decoder(self) -> Decoder[Any]:
@@ -159,13 +161,18 @@ def _folded_bf16(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
 
 
 def _compiled(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
-    compiled = Inference(Compiled(_exportable(inference, "compile")), inference.device, inference.precision)
+    model = Compiled(_exportable(inference, "compile"), inference.device)
+    compiled = Inference(model, inference.device, inference.precision)
     try:
         compiled(torch.zeros((2, card.input.channels, *card.input.canvas), device=inference.device))
     except Exception as problem:  # of any type: a missing compiler, an operation that has no lowering
         reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise UserError(f"--engine compile: torch can't compile {card.name} here ({reason}); use torch") from problem
     return compiled
+
+
+def _compiled_bf16(inference: Inference[Any], card: ModelCard) -> Inference[Any]:
+    return _compiled(replace(inference, precision="bf16"), card)
 
 
 def _exported(to: str, precision: Precision = "fp32") -> Callable[[Inference[Any], ModelCard], Inference[Any]]:
@@ -234,5 +241,6 @@ ENGINES: Mapping[str, Callable[[Inference[Any], ModelCard], Inference[Any]]] = {
     "onnx": _exported("onnx"),
     "openvino": _exported("openvino"),
     "folded-bf16": _folded_bf16,
+    "compile-bf16": _compiled_bf16,
     "openvino-bf16": _exported("openvino", "bf16"),
 }

@@ -1,0 +1,65 @@
+"""What can be published of a benchmark's folder: `python -m benchmarks.keep_report runs/families/bccd`.
+
+Its record as JSON, Markdown and CSV, and a picture of the upper part of its page; without the gallery, whose images
+are other people's, and without paths of the machine that made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import REPORTS, ROOT
+from vision_tasks.benchmarking.record import Benchmark, read_benchmark
+from vision_tasks.files import write_text
+from vision_tasks.report.benchmark_page import benchmark_page
+from vision_tasks.report.benchmark_tables import benchmark_csv, benchmark_markdown
+
+_WIDTH, _HEIGHT = 1100, 1500  # of the picture, in pixels
+
+
+def without_places(record: Benchmark) -> Benchmark:
+    """The same without a gallery, absolute paths shortened: what lies beside the project begins with `../`."""
+    text = record.model_copy(update={"gallery": ()}).model_dump_json()
+    for folder, short in ((ROOT, "."), (ROOT.parent, "..")):
+        text = text.replace(json.dumps(f"{folder}/")[1:-1], f"{short}/")
+    return Benchmark.model_validate_json(text)
+
+
+def take_picture(html: str, out: Path) -> None:
+    """The upper part of a page, as Chromium shows it."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page = Path(folder) / "page.html"
+        page.write_text(html, encoding="utf-8")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_context(viewport={"width": _WIDTH, "height": _HEIGHT}).new_page()
+        tab.goto(page.as_uri())
+        tab.wait_for_function("performance.getEntriesByName('plot').length > 0")
+        tab.screenshot(path=out)
+        browser.close()
+
+
+def main() -> None:
+    """Write benchmarks/reports/families/NAME.json, .md, .csv and .png for each folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=REPORTS / "families")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    for folder in given.folders:
+        record = without_places(read_benchmark(folder))
+        write_text(given.out / f"{folder.name}.json", record.model_dump_json(indent=1) + "\n")
+        write_text(given.out / f"{folder.name}.md", benchmark_markdown(record))
+        write_text(given.out / f"{folder.name}.csv", benchmark_csv(record))
+        with tempfile.TemporaryDirectory() as nothing:
+            take_picture(benchmark_page(record, Path(nothing)), given.out / f"{folder.name}.png")
+        print(f"kept {folder.name} in {given.out}")
+
+
+if __name__ == "__main__":
+    main()

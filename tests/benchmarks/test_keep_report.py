@@ -1,0 +1,14 @@
+"""What of a benchmark may be published."""
+
+from benchmarks.harness import ROOT
+from benchmarks.keep_report import without_places
+from tests.benchmarking.example import example
+
+
+def test_paths_of_the_machine_and_other_peoples_images_stay_behind() -> None:
+    record = example()
+    told = {"command": f"vision-tasks benchmark classify --data {ROOT.parent}/shared/pets --out {ROOT}/runs/pets"}
+    kept = without_places(record.model_copy(update=told))
+    assert kept.command == "vision-tasks benchmark classify --data ../shared/pets --out ./runs/pets"
+    assert kept.gallery == ()
+    assert kept.models == record.models

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,25 +51,38 @@ def read_bytes(path: Path) -> bytes:
         raise DecodeError(error.strerror or str(error)) from error
 
 
-def read_header(data: bytes) -> Header:
+@contextmanager
+def opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
+    """Pillow's view of a file, and how far it read to see the header. Raises DecodeError for what is no image.
+
+    So it does for whatever is raised within: Pillow's plugins raise many kinds of errors on damaged headers.
+    """
     if not data:
         raise DecodeError("the file is empty")
-    if plain := plain_jpeg(data):
-        require_small(plain.size)
-        return Header("JPEG", plain.mode, plain.size, 1, plain.body)
     stream = io.BytesIO(data)
     try:
-        image = Image.open(stream)
-        body = stream.tell()
-        orientation = read_orientation(image, data)
+        with Image.open(stream) as image:
+            yield image, stream.tell()
+    except DecodeError:
+        raise
     except UnidentifiedImageError as error:
         if tags := read_tags(data):
             raise DecodeError(f"a TIFF of {tags.bands} bands that aren't colours as usual; {CHOOSE_BANDS}") from error
         raise DecodeError("not an image, or of an unknown format") from error
-    except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
+    except Exception as error:
         raise DecodeError(f"damaged: {error}") from error
-    require_small((image.height, image.width))
-    return Header(image.format or "", image.mode, (image.height, image.width), orientation, body)
+
+
+def read_header(data: bytes) -> Header:
+    """Raises DecodeError, also for more pixels than are allowed."""
+    if plain := plain_jpeg(data):
+        require_small(plain.size)
+        return Header("JPEG", plain.mode, plain.size, 1, plain.body)
+    with opened(data) as (image, body):
+        size = (image.height, image.width)
+        header = Header(image.format or "", image.mode, size, read_orientation(image, data), body)
+    require_small(header.size)
+    return header
 
 
 def read_orientation(image: Image.Image, data: bytes) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from vision_tasks.data.header import read_orientation
+from vision_tasks.data.header import opened, read_orientation
 from vision_tasks.data.jpeg import plain_jpeg
-from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.types import Size
 
 _TURNED = 5  # EXIF orientations from here on swap height and width
@@ -31,18 +29,11 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of a file's bytes. Raises DecodeError where they have none."""
-    if not data:
-        raise DecodeError("the file is empty")
+    """The header of a file's bytes, however many pixels it announces. Raises DecodeError where they have none."""
     if plain := plain_jpeg(data):
         return Header("JPEG", plain.mode, plain.size)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _read(image, data)
-    except UnidentifiedImageError as error:
-        raise DecodeError("not an image, or of an unknown format") from error
-    except Exception as error:  # Pillow's plugins raise many kinds on damaged headers
-        raise DecodeError(f"damaged: {error}") from error
+    with opened(data) as (image, _):
+        return _read(image, data)
 
 
 def _read(image: Image.Image, data: bytes) -> Header:

@@ -24,7 +24,7 @@ _WIDTH, _HEIGHT = 1100, 1500  # of the picture, in pixels
 def without_places(record: Benchmark) -> Benchmark:
     """The same without a gallery, absolute paths shortened: what lies beside the project begins with `../`."""
     text = record.model_copy(update={"gallery": ()}).model_dump_json()
-    for folder, short in ((ROOT, "."), (ROOT.parent, "..")):
+    for folder, short in ((f"{ROOT}/..", ".."), (ROOT, "."), (ROOT.parent, "..")):
         text = text.replace(json.dumps(f"{folder}/")[1:-1], f"{short}/")
     return Benchmark.model_validate_json(text)
 

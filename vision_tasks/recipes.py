@@ -30,6 +30,31 @@ def eurosat_resnet18(data: Path) -> TrainConfig:
     )  # fmt: skip
 
 
+def nuclei_unet(data: Path) -> TrainConfig:
+    """U-Net from scratch on 72 microscope photos: IoU of nuclei 0.861, half an hour. They have no up or down.
+
+    vision-tasks segment train --data DATA --model unet:resnet18 --image-size 256 --epochs 60 --batch-size 4 --lr 1e-3
+      --augment light --set norm=group --set fit=stretch --set schedule=one_cycle --set ema=0.98
+      --set augment.flip_y=0.5 --set augment.quarter_turns=true --set augment.border=mirror
+      --set augment.brightness=0.2 --set augment.contrast=0.2 --set augment.saturation=0.3 --set augment.hue=0.03
+      --set validate_every=20
+    """
+    augment = Policy(
+        flip_x=0.5,
+        flip_y=0.5,
+        quarter_turns=True,
+        border="mirror",
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.3,
+        hue=0.03,
+    )
+    return SEGMENT.recipe.changed(
+        data=str(data), model="unet:resnet18", norm="group", image_size=256, fit="stretch", augment=augment, epochs=60,
+        batch_size=4, lr=1e-3, schedule="one_cycle", ema=0.98, validate_every=20,
+    )  # fmt: skip
+
+
 def digits_resnet18(data: Path) -> TrainConfig:
     """ResNet-18 on single digits: 45 s, top1 0.99."""
     return CLASSIFY.recipe.changed(

@@ -7,10 +7,8 @@ from tests.benchmarking.example import example
 
 def test_paths_of_the_machine_and_other_peoples_images_stay_behind() -> None:
     record = example()
-    told = {
-        "command": f"vision-tasks benchmark classify --data {ROOT}/../shared/pets --out {ROOT}/runs/pets {ROOT.parent}/x"
-    }
-    kept = without_places(record.model_copy(update=told))
-    assert kept.command == "vision-tasks benchmark classify --data ../shared/pets --out ./runs/pets ../x"
+    command = f"vision-tasks benchmark --data {ROOT}/../shared/pets --out {ROOT}/runs/pets --config {ROOT.parent}/x"
+    kept = without_places(record.model_copy(update={"command": command}))
+    assert kept.command == "vision-tasks benchmark --data ../shared/pets --out ./runs/pets --config ../x"
     assert kept.gallery == ()
     assert kept.models == record.models

@@ -45,6 +45,7 @@ def test_facts_tell_the_subset_and_a_changed_file_changes_the_fingerprint(tmp_pa
     plan = make_plan("classify", None, {"data": tmp_path, "models": ["mlp"], "limit": 4})
     found = facts(open_material(plan), plan)
     assert (found.images, found.training_images, found.limit, found.classes) == (12, 4, 4, ("a", "b"))
+    assert len(open_material(plan).val) == 4
     assert facts(open_material(plan), plan) == found
     picture = next((tmp_path / "test" / "a").iterdir())
     picture.write_bytes(picture.read_bytes() + b"\0")

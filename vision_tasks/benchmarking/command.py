@@ -27,7 +27,7 @@ def benchmark(
     augment: Annotated[str | None, typer.Option(help="none, light, default or strong.")] = None,
     config: Annotated[str | None, typer.Option(help="TOML file of settings for every training.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value for every training.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Training images: a stratified subset, the same for all.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most images to train on, and to validate on.")] = None,
     engines: Annotated[str | None, typer.Option(help="What is clocked, as torch,onnx; default: torch.")] = None,
     device: Annotated[str | None, typer.Option(help="Of trainings: auto, cpu, cuda or cuda:N.")] = None,
     data_format: Annotated[str | None, typer.Option(help="On-disk format, where it isn't recognised.")] = None,

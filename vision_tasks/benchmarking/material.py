@@ -27,7 +27,7 @@ class Material:
     """A data set in parts."""
 
     dataset: Dataset[Any]
-    train: Samples  # at most `limit` of them
+    train: Samples  # at most `limit` of them, and of the next
     val: Samples
     scored: Samples
     remarks: tuple[str, ...]
@@ -46,7 +46,8 @@ def open_material(plan: Plan) -> Material:
     if not plan.models:
         return Material(dataset, (), (), scored, ())
     training, validation, remarks = train_val(dataset)
-    return Material(dataset, stratified(training, plan.limit), validation, scored, tuple(remarks))
+    train, val = (stratified(part, plan.limit) for part in (training, validation))
+    return Material(dataset, train, val, scored, tuple(remarks))
 
 
 def stratified(samples: Sequence[Sample[T]], limit: int | None) -> Sequence[Sample[T]]:

@@ -42,7 +42,7 @@ class Plan(BaseModel):
     config: str | None = Field(None, description="TOML file of settings for every training")
     settings: dict[str, Any] = Field({}, description="other settings for every training")
     own: dict[str, dict[str, Any]] = Field({}, description="by model: settings of its own, and its number of seeds")
-    limit: int | None = Field(None, gt=0, description="training images: a subset, stratified, the same for all")
+    limit: int | None = Field(None, gt=0, description="most images to train on, and to validate on: stratified")
     engines: tuple[str, ...] = Field(("torch",), description="what predictions are clocked with")
     device: str = Field("auto", description="what is trained and scored on")
 

@@ -12,6 +12,7 @@ from vision_tasks.data.decode import decode
 from vision_tasks.data.decode_choice import DecodeChoice, require_decoder
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.on_device.path import DevicePath
+from vision_tasks.data.on_device.side_stream import Here, Passed
 from vision_tasks.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -23,6 +24,15 @@ def test_what_is_asked_for_is_taken():
         assert [choice.of_next_batch() for _ in range(3)] == [place] * 3
         choice.measured("cpu", 10, 1.0)
         assert choice.remark() == ""
+
+
+def test_where_a_device_finds_nothing_to_decode_the_measuring_ends():
+    choice = DecodeChoice("auto")
+    for place in ("cpu", "cuda") * 3:
+        assert choice.chosen is None
+        choice.measured(place, 10 if place == "cpu" else 0, 0.1)
+    assert choice.chosen == "cpu"
+    assert choice.remark() == ""
 
 
 @pytest.mark.parametrize(("cpu", "cuda", "chosen"), [(0.01, 0.02, "cpu"), (0.02, 0.01, "cuda")])
@@ -74,6 +84,25 @@ def test_a_training_comes_to_a_decision_in_its_first_batches(files):
     (remark,) = way.remarks()
     assert remark.startswith("decoding JPEG on the C")
     assert way.remarks() == []
+
+
+def test_what_was_queued_is_done_before_files_are_decoded(files):
+    """nvJPEG doesn't wait for what others have queued, which may still read the memory that it writes to."""
+    done = []
+
+    class Lane(Here):
+        def mark(self):
+            return type("Noted", (Passed,), {"wait": lambda _: done.append("waited")})()
+
+    def decode(files):
+        done.append("decoded")
+        return decode_or_raise(files)
+
+    way = path(choice=DecodeChoice("cuda"), batch_decode=decode)
+    way.lane = Lane()
+    planned = [fitted([0, 1], CANVAS, "letterbox"), fitted([2, 3], CANVAS, "letterbox")]
+    assert len(list(Loader(samples(files, label_truth), planned, CANVAS, CANVAS, device_path=way))) == 2
+    assert [done[index - 1] for index, what in enumerate(done) if what == "decoded"] == ["waited"] * 2
 
 
 @pytest.mark.cuda

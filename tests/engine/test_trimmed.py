@@ -36,6 +36,13 @@ def test_few_canvases_are_chosen_those_that_save_most() -> None:
     assert len(canvases_for(many, CANVAS)) == 3
 
 
+def test_what_is_cut_stays_on_its_device() -> None:
+    whole: Batch[Masks] = Batch(torch.zeros(2, 3, *CANVAS, device="meta"), None, (), (info((90, 200)),) * 2)
+    (part,) = trimmed([whole], [(128, 256)], 4)
+    assert (part.images.device.type, tuple(part.images.shape)) == ("meta", (2, 3, 128, 256))
+    assert part.images.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_an_image_is_put_where_it_fits() -> None:
     assert least_of((128, 256), [(192, 256), (128, 256)], CANVAS) == (128, 256)
     assert least_of((160, 256), [(192, 256), (128, 256)], CANVAS) == (192, 256)

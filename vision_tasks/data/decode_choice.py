@@ -22,7 +22,7 @@ class DecodeChoice:
 
     def __init__(self, wanted: Decoder) -> None:
         self.chosen: Place | None = None if wanted == "auto" else wanted
-        self._given = 0
+        self._given = self._idle = 0
         self._spent: dict[Place, list[tuple[int, float]]] = {"cpu": [], "cuda": []}
         self._remark = ""
 
@@ -36,7 +36,12 @@ class DecodeChoice:
 
     def measured(self, place: Place, images: int, seconds: float) -> None:
         """`images` of a batch would have kept all of the machine's decoders at `place` busy for so many seconds."""
-        if self.chosen or not images:
+        if self.chosen:
+            return
+        if not images:
+            self._idle += place == "cuda"
+            if self._idle >= _MEASURED <= len(self._spent["cpu"]) and not self._spent["cuda"]:
+                self.settle("cpu", "")  # these are no files that the device could decode
             return
         self._spent[place].append((images, seconds))
         if all(len(spent) >= _MEASURED for spent in self._spent.values()):

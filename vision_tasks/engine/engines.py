@@ -46,6 +46,9 @@ from vision_tasks.types import Size
 AUTO = "auto"
 FOLDER = "engines"  # in the cache
 
+# Before, graphs could be captured by the main thread only, and `predict` has a thread for the network.
+_GRAPHS_OF_ALL_THREADS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
+
 
 class Compiled(Exportable[Any]):
     """A model whose tensors a compiled function gives; on CUDA its kernels are launched together, as a graph."""
@@ -54,7 +57,7 @@ class Compiled(Exportable[Any]):
         super().__init__()
         self.info = model.info
         self.model = model
-        self._as_graph = device.type == "cuda"
+        self._as_graph = device.type == "cuda" and _GRAPHS_OF_ALL_THREADS
         self._compiled = torch.compile(model.outputs, mode="reduce-overhead" if self._as_graph else None)
 
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -86,7 +86,8 @@ def _trim(image: Tensor, info: ImageInfo, size: Size) -> tuple[Tensor, ImageInfo
 
 
 def _joined(rows: Sequence[tuple[Tensor, ImageInfo]]) -> Batch[T]:
-    images = torch.empty((len(rows), *rows[0][0].shape)).contiguous(memory_format=torch.channels_last)
+    first, _ = rows[0]
+    images = torch.empty((len(rows), *first.shape), device=first.device, memory_format=torch.channels_last)
     for place, (image, _) in zip(images, rows, strict=True):
         place.copy_(image)
     return Batch(images, None, (), tuple(info for _, info in rows))

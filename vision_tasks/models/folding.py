@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -25,7 +26,8 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
     network some of whose convolutions are looked at by more than their norms.
     """
     twin = _merged(copy.deepcopy(model).eval(), lambda network: network.outputs(images))
-    pairs = zip(model.outputs(images), twin.outputs(images), strict=True)
+    with _exactly():
+        pairs = list(zip(model.outputs(images), twin.outputs(images), strict=True))
     return twin if _same(pairs) else copy.deepcopy(model).eval()
 
 
@@ -33,8 +35,14 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
 def folded_part(part: nn.Module, maps: Tensor) -> nn.Module:
     """The same of a part that takes `maps` [B,C,H,W] and gives maps by their names."""
     twin = _merged(copy.deepcopy(part).eval(), lambda network: network(maps))
-    found, expected = twin(maps), part(maps)
+    with _exactly():
+        found, expected = twin(maps), part(maps)
     return twin if _same((expected[name], found[name]) for name in expected) else copy.deepcopy(part).eval()
+
+
+def _exactly() -> AbstractContextManager[None]:
+    """CUDA's convolutions round float32 to 10 bits of mantissa unless told otherwise: more than is compared here."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 M = TypeVar("M", bound=nn.Module)

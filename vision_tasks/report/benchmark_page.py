@@ -96,7 +96,7 @@ def _machine(machine: Machine) -> list[tuple[str, object]]:
         ("cores", f"{machine.cores}, {machine.threads} threads of torch"),
         ("memory", size(machine.memory_bytes)),
         ("clocks", "; ".join(clocks)),
-        ("load", machine.load and f"{machine.load[0]:g} before, {machine.load[1]:g} after the measurements"),
+        ("load", machine.load and f"{machine.load[0]:.1f} before, {machine.load[1]:.1f} after the measurements"),
         ("system", f"{machine.system}, Python {machine.python}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions.items())),
     ]

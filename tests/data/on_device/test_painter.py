@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.stand_ins import path, quick_warp, slow_warp
+from tests.stand_ins import CPU, path, quick_warp, slow_warp
 from tests.test_warp_triton import run as run
 from tests.truths import box_truth, label_truth, mask_truth
 from vision_tasks import luck
@@ -18,7 +18,7 @@ from vision_tasks.config import Policy
 from vision_tasks.data.caches.device import DeviceCache
 from vision_tasks.data.loader import Loader
 from vision_tasks.data.on_device.originals import mean_grey, mean_greys, settled_by
-from vision_tasks.data.on_device.path import DevicePath
+from vision_tasks.data.on_device.path import DevicePath, _find_warp
 from vision_tasks.types import Bands, Edit, Overlay, Patch, Sample
 from vision_tasks.warp import BORDER, settled
 
@@ -204,7 +204,7 @@ def test_what_changes_pixels_in_between_is_painted_by_the_cpu(pictures):
 
 
 def test_without_triton_batches_are_painted_by_the_cpu_and_that_is_said(pictures, monkeypatch):
-    monkeypatch.setattr("vision_tasks.data.on_device.path._find_warp", lambda: None)
+    monkeypatch.setattr("vision_tasks.data.on_device.path._find_warp", lambda _: (None, "Triton isn't here"))
     monkeypatch.setattr("vision_tasks.data.on_device.path.free_memory", lambda _: 1 << 30)
     way = DevicePath.to(torch.device("cuda"), "auto", cache=True)
     ((remark,), later) = way.remarks(), way.remarks()
@@ -212,6 +212,24 @@ def test_without_triton_batches_are_painted_by_the_cpu_and_that_is_said(pictures
     assert later == []
     assert not way.takes([fitted([0], CANVAS, "stretch")[0]], None)
     assert DevicePath.to(torch.device("cpu")) is None
+
+
+def test_where_triton_cannot_build_its_kernel_the_cpu_paints_and_that_is_said(monkeypatch):
+    def warp_batch(*_):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC environment variable.")
+
+    monkeypatch.setattr("vision_tasks.warp_triton.warp_batch", warp_batch)
+    assert _find_warp(CPU) == (None, "Triton can't build its kernel here (Failed to find C compiler.)")
+    monkeypatch.setattr("vision_tasks.warp_triton.warp_batch", print)
+    assert _find_warp(CPU) == (print, "")
+
+
+def test_an_image_twice_on_its_way_takes_the_room_of_one(pictures):
+    cache, loaded = DeviceCache(10**9), samples(pictures, label_truth)
+    twice = [[fitted([0], CANVAS, "letterbox")[0]] * 2]
+    list(Loader(loaded, twice, CANVAS, (999, 999), device_path=path(cache=cache)))
+    width, height = Image.open(pictures[0]).size
+    assert sum(len(kept.held) for kept in cache._known.values()) == 3 * width * height
 
 
 def test_mean_greys_of_a_device_are_those_of_the_cpu():

@@ -38,7 +38,11 @@ class DeviceCache:
 
     def keep(self, uploaded: Tensor, patches: Sequence[Noted]) -> None:
         """Keep what lies in `uploaded` uint8 [bytes], and what a device has decoded, as far as there is room."""
-        new = [patch for patch in patches if patch.original is not None and patch.original.held is None]
+        # An image may be on its way twice, in the tiles of a mosaic or in batches that follow closely.
+        coming = {
+            patch.original.key: patch for patch in patches if patch.original is not None and patch.original.held is None
+        }
+        new = [patch for key, patch in coming.items() if key is not None and key not in self._known]
         if any(patch.held is None for patch in new) and self._reserve(len(uploaded)):
             for patch in new:
                 if patch.held is None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,10 +30,10 @@ from vision_tasks.data.on_device.side_stream import Lane, Mark, free_memory, lan
 from vision_tasks.data.on_device.upload import Uploads
 from vision_tasks.data.painter import Painted, Painter, Read
 from vision_tasks.errors import UserError
-from vision_tasks.types import Bands, Edit, Overlay, Plan, Size, T
+from vision_tasks.types import Bands, Edit, Overlay, Plan, RaggedImages, Size, T
 
 _CACHE_SHARE = 0.5  # of the device's memory that is free before the first step
-_NO_TRITON = "the images are warped on the CPU, for Triton isn't here (pip install triton)"
+_NO_TRITON = "Triton isn't here (pip install triton)"
 
 
 class DevicePath:
@@ -70,8 +71,9 @@ class DevicePath:
         if device.type != "cuda":
             return None
         choice, remarks = DecodeChoice(decoder), []
-        if (warp := _find_warp()) is None:
-            remarks.append(_NO_TRITON)
+        warp, problem = _find_warp(device)
+        if warp is None:
+            remarks.append(f"the images are warped on the CPU, for {problem}")
         batch_decode = None
         if decoder != "cpu" and warp is not None:
             batch_decode = batch_decoder(device)
@@ -179,6 +181,10 @@ class Journey(Generic[T]):
     def _decoded(self, rows: list[tuple[Painted[T], Notes]]) -> list[tuple[Painted[T], Notes]]:
         """`rows` without unread files. Canvases of which the device can't decode all are made anew by the CPU."""
         choice, unread = self.path.choice, [patch for patch in _patches_of(rows) if patch.jpeg is not None]
+        if unread:
+            # nvJPEG works on a stream of its own, which doesn't wait for ours: the memory that it is about to write to
+            # may be of a batch before, whose warp is still to read it.
+            self.path.lane.mark().wait()
         started = time.perf_counter()
         if unread:
             self._decode(unread)
@@ -201,12 +207,19 @@ class Journey(Generic[T]):
                 patch.held = image.permute(1, 2, 0).reshape(-1)
 
 
-def _find_warp() -> Warp | None:
+def _find_warp(device: torch.device) -> tuple[Warp | None, str]:
+    """The warp, or None and why: Triton builds what links it to a device when it is first used, with a C compiler."""
     try:
         from vision_tasks.warp_triton import warp_batch
     except ImportError:
-        return None
-    return warp_batch
+        return None, _NO_TRITON
+    try:
+        pixel = RaggedImages.pack([np.zeros((1, 1, 3), np.uint8)]).to(device)
+        warp_batch(pixel, torch.zeros(1, dtype=torch.int32), torch.eye(3)[None], (1, 1), 1)
+    except Exception as problem:  # of any type: no compiler, no headers of Python, a driver that is too old
+        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        return None, f"Triton can't build its kernel here ({reason})"
+    return warp_batch, ""
 
 
 def _make_cache(device: torch.device, budget: int | None) -> DeviceCache:

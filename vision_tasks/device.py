@@ -6,6 +6,7 @@ import ctypes
 import logging
 import sys
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -87,6 +88,14 @@ def _check_processes(device: torch.device, processes: int) -> None:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context in which networks run: bfloat16 where it is exact enough, or float32 throughout."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def full_float32() -> AbstractContextManager[None]:
+    """The context in which float32 is that: convolutions on CUDA round to 10 bits of mantissa (TF32) otherwise."""
+    now = torch.backends.cudnn
+    return now.flags(
+        enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False
+    )  # fmt: skip
 
 
 def keep_freed_memory(device: torch.device) -> None:

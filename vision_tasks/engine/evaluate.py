@@ -16,7 +16,7 @@ from vision_tasks.data.loader import Loader
 from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.data.painter import Read
 from vision_tasks.data.unreadable import DecodeError
-from vision_tasks.device import Precision, autocast
+from vision_tasks.device import Precision, autocast, full_float32
 from vision_tasks.engine.progress import progress
 from vision_tasks.errors import UserError
 from vision_tasks.models.base import TaskModel
@@ -33,7 +33,7 @@ class Inference(Generic[T]):
     precision: Precision
 
     def __call__(self, images: Tensor) -> T:
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision), full_float32():
             return self.model.predict(images)
 
     @classmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vision_tasks.device import full_float32
 from vision_tasks.models.exportable import Exportable
 
 ROUNDING = 1e-3
@@ -26,7 +26,7 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
     network some of whose convolutions are looked at by more than their norms.
     """
     twin = _merged(copy.deepcopy(model).eval(), lambda network: network.outputs(images))
-    with _exactly():
+    with full_float32():
         pairs = list(zip(model.outputs(images), twin.outputs(images), strict=True))
     return twin if _same(pairs) else copy.deepcopy(model).eval()
 
@@ -35,14 +35,9 @@ def folded(model: Exportable[Any], images: Tensor) -> Exportable[Any]:
 def folded_part(part: nn.Module, maps: Tensor) -> nn.Module:
     """The same of a part that takes `maps` [B,C,H,W] and gives maps by their names."""
     twin = _merged(copy.deepcopy(part).eval(), lambda network: network(maps))
-    with _exactly():
+    with full_float32():
         found, expected = twin(maps), part(maps)
     return twin if _same((expected[name], found[name]) for name in expected) else copy.deepcopy(part).eval()
-
-
-def _exactly() -> AbstractContextManager[None]:
-    """CUDA's convolutions round float32 to 10 bits of mantissa unless told otherwise: more than is compared here."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 M = TypeVar("M", bound=nn.Module)

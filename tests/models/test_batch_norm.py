@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vision_tasks.models.batch_norm import BatchNorm2d, allow_single_values
+from vision_tasks.models.batch_norm import BatchNorm2d, allow_single_values, settle_within
 
 
 def test_it_is_torchs_except_for_single_values() -> None:
@@ -26,3 +26,24 @@ def test_it_is_torchs_except_for_single_values() -> None:
     torch.testing.assert_close(ours(one), theirs.eval()(one))
     assert ours[1][0].training
     assert all(torch.equal(own, old) for own, old in zip(ours.buffers(), statistics, strict=True))
+
+
+def test_statistics_settle_within_the_training() -> None:
+    images = torch.full((4, 2, 3, 3), 5.0) + torch.linspace(-1, 1, 4)[:, None, None, None]
+    slow, settled = (nn.Sequential(nn.BatchNorm2d(2, momentum=0.01)) for _ in range(2))
+    settle_within(settled, 200)
+    for net in (slow, settled):
+        for _ in range(200):
+            net.train()(images)
+    assert slow[0].running_mean == pytest.approx([5 * (1 - 0.99**200)] * 2, rel=1e-5)  # 4.33
+    assert settled[0].running_mean == pytest.approx([5.0] * 2, rel=1e-5)
+
+
+def test_no_statistics_are_made_to_look_back_over_more_or_over_less_than_torchs() -> None:
+    for before, batches, after in ((0.01, 100_000, 0.01), (0.01, 1000, 0.02), (0.3, 10, 0.3), (0.01, 10, 0.1)):
+        net = nn.BatchNorm2d(2, momentum=before)
+        settle_within(net, batches)
+        assert net.momentum == pytest.approx(after)
+    means = nn.BatchNorm2d(2, momentum=None)
+    settle_within(means, 10)
+    assert means.momentum is None

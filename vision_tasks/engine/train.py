@@ -60,6 +60,7 @@ from vision_tasks.engine.state import Position, load_state, save_state
 from vision_tasks.errors import UserError, some
 from vision_tasks.files import write_text
 from vision_tasks.models.base import TaskModel
+from vision_tasks.models.batch_norm import settle_within
 from vision_tasks.models.checkpoint import save_model
 from vision_tasks.models.registry import create_model
 from vision_tasks.models.transfer import start_from
@@ -504,6 +505,7 @@ def _set_up(
 ) -> Training[T]:
     torch.manual_seed(config.seed)
     model = _make_model(config, data, resume)
+    settle_within(model, config.epochs * -(-len(data.train) // config.batch_size))
     holder = Holder(model)
     # A backbone that is let go later has its place in the optimiser from the start.
     holder.hold(config.freeze)

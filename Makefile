@@ -41,6 +41,8 @@ bench: .venv/installed  ## speed beside the peers', into benchmarks/reports (two
 	$(BIN)/python -m benchmarks.large_images
 	$(BIN)/python -m benchmarks.data_layer --images 768
 	$(BIN)/python -m benchmarks.bootstrap
+	$(BIN)/python -m benchmarks.data_check
+	$(BIN)/python -m benchmarks.folder_memory
 	$(BIN)/python -m benchmarks.report_page
 
 # A torchvision is built for one torch: the pair is held together here.

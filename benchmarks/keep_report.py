@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 from pathlib import Path
 
 from benchmarks.harness import REPORTS, ROOT
+from benchmarks.report_page import chromium, wait_for_plot
 from vision_tasks.benchmarking.record import Benchmark, read_benchmark
+from vision_tasks.engine.run_folder import dumps
 from vision_tasks.files import write_text
 from vision_tasks.report.benchmark_page import benchmark_page
 from vision_tasks.report.benchmark_tables import benchmark_csv, benchmark_markdown
@@ -31,17 +32,13 @@ def without_places(record: Benchmark) -> Benchmark:
 
 def take_picture(html: str, out: Path) -> None:
     """The upper part of a page, as Chromium shows it."""
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         page = Path(folder) / "page.html"
         page.write_text(html, encoding="utf-8")
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = browser.new_context(viewport={"width": _WIDTH, "height": _HEIGHT}).new_page()
         tab.goto(page.as_uri())
-        tab.wait_for_function("performance.getEntriesByName('plot').length > 0")
+        wait_for_plot(tab)
         tab.screenshot(path=out)
-        browser.close()
 
 
 def main() -> None:
@@ -53,7 +50,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for folder in given.folders:
         record = without_places(read_benchmark(folder))
-        write_text(given.out / f"{folder.name}.json", record.model_dump_json(indent=1) + "\n")
+        write_text(given.out / f"{folder.name}.json", dumps(record.model_dump()) + "\n")
         write_text(given.out / f"{folder.name}.md", benchmark_markdown(record))
         write_text(given.out / f"{folder.name}.csv", benchmark_csv(record))
         with tempfile.TemporaryDirectory() as nothing:

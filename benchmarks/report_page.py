@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +140,30 @@ def write_pictures(record: Benchmark, folder: Path) -> None:
             cv2.imwrite(str(folder / name), cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC))
 
 
-def opening_times(page: Path, repeats: int = _REPEATS) -> dict[str, list[float]]:
-    """Seconds to `content` and to `plot`, the first time (files not yet read, nothing compiled) left out."""
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser, Playwright's own object."""
     from playwright.sync_api import sync_playwright
 
-    times: dict[str, list[float]] = {"content": [], "plot": []}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def wait_for_plot(tab: Any) -> None:
+    """Until the page's first plot stands."""
+    tab.wait_for_function("performance.getEntriesByName('plot').length > 0")
+
+
+def opening_times(page: Path, repeats: int = _REPEATS) -> dict[str, list[float]]:
+    """Seconds to `content` and to `plot`, the first time (files not yet read, nothing compiled) left out."""
+    times: dict[str, list[float]] = {"content": [], "plot": []}
+    with chromium() as browser:
         for _ in range(repeats + 1):
             tab = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
             tab.goto(page.as_uri(), wait_until="domcontentloaded")
-            tab.wait_for_function("performance.getEntriesByName('plot').length > 0")
+            wait_for_plot(tab)
             found = tab.evaluate(
                 "[performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd,"
                 " performance.getEntriesByName('plot')[0].startTime]"
@@ -157,7 +171,6 @@ def opening_times(page: Path, repeats: int = _REPEATS) -> dict[str, list[float]]
             for name, milliseconds in zip(times, found, strict=True):
                 times[name].append(milliseconds / 1000)
             tab.context.close()
-        browser.close()
     return {name: values[1:] for name, values in times.items()}
 
 

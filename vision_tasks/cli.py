@@ -141,6 +141,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         engine: Annotated[
             str, typer.Option(help="torch, compile, onnx, openvino; auto is the fastest that agrees with torch.")
         ] = "torch",
+        engine_cluster: Annotated[str | None, typer.Option(help="ray: by the machines of a cluster.")] = None,
         restart: Annotated[
             bool, typer.Option("--restart", help="Remove what predict wrote into --out before, and begin anew.")
         ] = False,
@@ -154,7 +155,7 @@ def _task_app(task: str, summary: str) -> typer.Typer:
         summary = predict(task, weights=weights, source=source, out=out, formats=formats, conf=conf,
                           max_detections=max_detections, batch_size=batch_size, device=device,
                           precision=precision, engine=engine, restart=restart, tile=tile, watch=watch,
-                          decode=decode)  # fmt: skip
+                          decode=decode, engine_cluster=engine_cluster)  # fmt: skip
         if strict and summary.failed:
             raise typer.Exit(1)
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vision_tasks.commands.given import PathLike, load_for, output_folder, require_positive, suited
 from vision_tasks.data.on_device.path import DevicePath
 from vision_tasks.engine import predict as inference
+from vision_tasks.engine.cluster_worker import Begin
 from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
 from vision_tasks.engine.engine_choice import Chosen, fastest
 from vision_tasks.engine.engines import AUTO, with_engine
-from vision_tasks.engine.progress import say
+from vision_tasks.engine.evaluate import Inference
+from vision_tasks.engine.on_cluster import require_cluster, work_of
+from vision_tasks.engine.progress import Bar, say
 from vision_tasks.engine.sources import Walk
+from vision_tasks.engine.sources.folder import absolute
+from vision_tasks.engine.store import Outcomes
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import sha256_of
+from vision_tasks.models.checkpoint import ModelCard
 from vision_tasks.models.least_score import leave_out_below
 from vision_tasks.models.weights import resolve
 from vision_tasks.tasks import Report, Task, get_task
@@ -41,6 +49,7 @@ def predict(
     tile: int | None = None,
     watch: bool = False,
     decode: str = "cpu",
+    engine_cluster: str | None = None,
 ) -> inference.Summary:
     """Run a checkpoint over images, and write `formats` of the task into `out`.
 
@@ -53,27 +62,27 @@ def predict(
     are predicted, and those that failed. Other settings are an error, unless `restart` removes what was written;
     nothing else in `out` is touched. Images with a side of more than `tile` pixels are predicted in overlapping tiles
     of so many. With `watch` the sources are looked at again and again, until Ctrl-C. `engine` computes the network:
-    torch, compile, onnx, openvino, or with auto the fastest here that says what torch says.
+    torch, compile, onnx, openvino, or with auto the fastest here that says what torch says. With `engine_cluster`,
+    which is `ray`, the machines of a cluster predict, as many as there are, and this one writes.
     Raises UserError, also where every image failed: `failures.jsonl` is then written, too.
     """
     record = get_task(task)
     require_positive(batch_size=batch_size, max_detections=max_detections)
     _require_tiles(record, tile)
+    require_cluster(engine_cluster)
     chosen = _formats(record, formats)
     refuse_earlier(record, Path(out), restart)
-    model, card = load_for(record, weights, device, precision)
-    record = suited(record, card.exclusive)
+    least = conf if tile is None else None  # tiles are put together by what is seen less surely, too
+    record, model, card = _loaded(task, weights, device, precision, least)
     if "drawings" in chosen and (names := unwritable(card.classes)):
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
     asked_precision = model.precision
-    if tile is None:  # tiles are put together by what is seen less surely, too
-        leave_out_below(model.model, conf)
     if engine == AUTO:
         way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
     else:
-        way = Chosen(with_engine(model, card, engine))
+        way = Chosen(with_engine(model, card, engine), engine)
     model = way.inference
     path = DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
@@ -87,7 +96,10 @@ def predict(
     settings = inference.Settings(
         chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
     )
-    summary = inference.predict(model, record, walk, card.input, folder, settings)
+    loaded = partial(_loaded, task, str(absolute(_file_of(weights))), device, asked_precision, least)
+    ready = partial(_ready, loaded, way.engine, replace(settings, device_path=None), decode)
+    with work_of(engine_cluster, ready, use_gpus=device != "cpu") as elsewhere:
+        summary = inference.predict(model, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
         say(remark)
     _tell(summary, [name for each in chosen for name in record.formats[each].writes], folder)
@@ -125,9 +137,40 @@ def _looked_at(walk: Walk, watch: bool) -> Walk:
 
 def _weights_id(weights: PathLike) -> str:
     """What other weights would differ in, wherever they lie."""
+    return sha256_of(_file_of(weights))[:16]
+
+
+def _file_of(weights: PathLike) -> Path:
     file = resolve(weights).file
     assert file is not None  # it was loaded
-    return sha256_of(file)[:16]
+    return file
+
+
+def _loaded(
+    task: str, weights: PathLike, device: str, precision: str, least: float | None
+) -> tuple[Task[Any], Inference[Any], ModelCard]:
+    """A task's record and a checkpoint's model, which leaves out what it scores below `least`."""
+    record = get_task(task)
+    model, card = load_for(record, weights, device, precision)
+    if least is not None:
+        leave_out_below(model.model, least)
+    return suited(record, card.exclusive), model, card
+
+
+def _ready(
+    loaded: Callable[[], tuple[Task[Any], Inference[Any], ModelCard]], engine: str, settings: inference.Settings,
+    decode: str,
+) -> Begin:  # fmt: skip
+    """What a worker of a cluster begins its work by."""
+    record, model, card = loaded()
+    model = with_engine(model, card, engine)
+    settings = replace(settings, device_path=DevicePath.to(model.device, decode))
+
+    def begin(folder: Path, outcomes: Outcomes) -> inference.Here[Any]:
+        writer = inference.image_writer(model, record, folder, settings, outcomes)
+        return inference.Here(model, card.input, settings, outcomes, writer, Bar("predicting", None, None))
+
+    return begin
 
 
 def _tell(summary: inference.Summary, written: Sequence[str], folder: Path) -> None:

@@ -6,13 +6,14 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic
 
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.device import is_out_of_memory
 from vision_tasks.engine.earlier_outputs import PARTIAL
 from vision_tasks.engine.reading import Reading
-from vision_tasks.engine.store import Outcome, Store, Version
+from vision_tasks.engine.store import Outcome, Outcomes, Version
 from vision_tasks.tasks.base import Output, Picture, Predicted, Task
 from vision_tasks.types import Size, T
 from vision_tasks.warp import Pixels
@@ -27,7 +28,7 @@ class ImageWriter(Generic[T]):
     task: Task[T]
     output: Output
     pictures: Sequence[Picture[T]]
-    store: Store
+    store: Outcomes
     remedy: str  # for images that are too large for memory
     _outcomes: list[Outcome] = field(default_factory=list)
 
@@ -70,6 +71,20 @@ class ImageWriter(Generic[T]):
         """What never was an image; its name may be one that must not become a path."""
         self._outcomes.append(Outcome(image, version, "", reason=reason))
 
+    def take(self, outcome: Outcome, pictures: Sequence[bytes]) -> None:
+        """What another machine has come to: of a predicted image with its files, one for each of our pictures.
+
+        Raises OSError.
+        """
+        if outcome.reason is not None:
+            self.fail(outcome.image, outcome.version, outcome.reason)
+            return
+        for picture, content in zip(self.pictures, pictures, strict=True):
+            self._partial.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.write_bytes(content)
+            self._place(picture, outcome.image)
+        self._outcomes.append(outcome)
+
     def write(
         self, reading: Reading, size: Size, prediction: T, pixels: Callable[[], Pixels], drawn: T | None = None
     ) -> None:
@@ -78,12 +93,16 @@ class ImageWriter(Generic[T]):
         rows = self.task.record(prediction, name, self.output)
         image = Predicted(name, size, reading.sha256, pixels, prediction, rows, drawn)
         for picture in self.pictures:
-            self._place(picture, image)
+            picture.write(image, self.output, self._partial)
+            self._place(picture, name)
         self._outcomes.append(Outcome(name, reading.item.version, reading.sha256, size, rows))
 
-    def _place(self, picture: Picture[T], image: Predicted[T]) -> None:
-        partial = self.output.folder / PARTIAL / "picture"
-        picture.write(image, self.output, partial)
-        place = self.output.folder / picture.file(image.image)
+    @property
+    def _partial(self) -> Path:
+        """Where a picture lies until it is whole."""
+        return self.output.folder / PARTIAL / "picture"
+
+    def _place(self, picture: Picture[T], image: str) -> None:
+        place = self.output.folder / picture.file(image)
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial.replace(place)
+        self._partial.replace(place)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.image_writer import ImageWriter
 from vision_tasks.engine.sources import Item
-from vision_tasks.engine.store import Known, Store, Version
+from vision_tasks.engine.store import Known, Outcomes, Version
 from vision_tasks.types import Failure
 
 _NO_FILE = Version(-1, 0)
@@ -22,7 +22,7 @@ class Pending(NamedTuple):
 
 
 def pending(
-    walk: Iterable[Item | Failure], store: Store, writer: ImageWriter[Any], underway: Container[str]
+    walk: Iterable[Item | Failure], store: Outcomes, writer: ImageWriter[Any], underway: Container[str]
 ) -> Iterator[Pending]:
     """Those images of `walk` that are to be predicted; its failures, and what can't be fetched, are written at once.
 
@@ -42,7 +42,7 @@ def pending(
                     writer.fail(each.name, each.version, str(error))
 
 
-def _is_done(item: Item, known: Known | None, store: Store) -> bool:
+def _is_done(item: Item, known: Known | None, store: Outcomes) -> bool:
     """Whether what is known of the image holds; a failure only in the call that met it, as its cause may have gone."""
     if known is None or (known.failed and not known.current):
         return False

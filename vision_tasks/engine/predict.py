@@ -6,12 +6,12 @@ written as images are predicted, tables are made of the rows when all are done.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, cast
+from typing import Any, Generic, Protocol, cast
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from vision_tasks.engine.pending import Pending, pending
 from vision_tasks.engine.progress import Bar, progress, say
 from vision_tasks.engine.reading import Reading, Readings
 from vision_tasks.engine.sources import Item, Walk
-from vision_tasks.engine.store import STORE, Store
+from vision_tasks.engine.store import STORE, Outcomes, Store
 from vision_tasks.engine.tiles import TilePredictor
 from vision_tasks.engine.trimmed import parted, trimmed
 from vision_tasks.engine.watch import Rested, again_and_again
@@ -72,61 +72,101 @@ class Summary:
     before: int = 0  # how many of `predicted` by earlier calls
 
 
-def predict(model: Inference[T], task: Task[T], walk: Walk, spec: InputSpec, out: Path, settings: Settings) -> Summary:
+class Work(Protocol):
+    """Whoever predicts images, and lets an `ImageWriter` write what is said of each."""
+
+    done: int  # images that were predicted, or failed
+
+    def all(self, walk: Iterable[Item | Failure]) -> None:
+        """Predict what is still to be predicted of a walk."""
+
+
+def predict(
+    model: Inference[T], task: Task[T], walk: Walk, spec: InputSpec, out: Path, settings: Settings,
+    elsewhere: Callable[[ImageWriter[T], Store, Bar], Work] | None = None,
+) -> Summary:  # fmt: skip
     """Write the predictions for all images in the chosen formats, and `failures.jsonl`, into the folder `out`.
 
-    What an earlier call with the same fingerprint has done is gone on with. Raises UserError for another fingerprint,
-    and where the folder can't be written.
+    What an earlier call with the same fingerprint has done is gone on with. The work is done here, or `elsewhere`.
+    Raises UserError for another fingerprint, and where the folder can't be written.
     """
     keep_freed_memory(model.device)
-    info = model.model.info
-    output = Output(out, info.classes, info.class_ids, settings.report)
     with (
         closing(Store(out / STORE, settings.fingerprint)) as store,
         without_partial(task, out),
         progress("predicting", None) as bar,
     ):
-        run = _Run.of(model, task, output, spec, settings, store, bar)
+        writer = image_writer(model, task, out, settings, store)
+        work = Here(model, spec, settings, store, writer, bar) if elsewhere is None else elsewhere(writer, store, bar)
+        published = _Published(task, writer.output, settings.formats, store)
         if settings.watch:
             complete = False  # files that are taken away when they are done were there
             say("looking for new images until Ctrl-C")
-            again_and_again(partial(run.all, Rested(walk)), run.publish, lambda: run.done)
+            again_and_again(partial(work.all, Rested(walk)), published.write, lambda: work.done)
         else:
-            with run.published_if_stopped():
-                run.all(walk)
+            with published.if_stopped():
+                work.all(walk)
             complete = True
-        run.publish(complete)
+        published.write(complete)
         predicted, failed, before = store.counts(complete)
         return Summary(predicted, failed, walk.skipped, before)
 
 
+def image_writer(
+    model: Inference[T], task: Task[T], folder: Path, settings: Settings, outcomes: Outcomes
+) -> ImageWriter[T]:
+    """What writes each image into `folder`, as `settings` say."""
+    info = model.model.info
+    remedy = "; a smaller --tile takes less" if settings.tile else "; --tile takes large images in parts"
+    pictures = [each for name in settings.formats if isinstance(each := task.formats[name], Picture)]
+    output = Output(folder, info.classes, info.class_ids, settings.report)
+    return ImageWriter(task, output, pictures, outcomes, remedy if task.stitch else "")
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The tables that are made of all rows."""
+
+    task: Task[Any]
+    output: Output
+    formats: Sequence[str]
+    store: Store
+
+    def write(self, seen: bool = False) -> None:
+        """Write the tables of all images, or of those that this call has seen."""
+        rows = self.store.rows(seen)
+        write_lines(self.output.folder / FAILURES, self.store.failures(seen))
+        for name in self.formats:
+            if isinstance(table := self.task.formats[name], Table):
+                table.write(rows, self.output)
+
+    @contextmanager
+    def if_stopped(self) -> Iterator[None]:
+        """Whatever ends the block too early: what was done until then can be used."""
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError, UserError):  # the disk may be full, which is told already
+                self.write()
+            raise
+
+
 @dataclass
-class _Run(Generic[T]):
-    """One call."""
+class Here(Generic[T]):
+    """Work of this process."""
 
     model: Inference[T]
-    task: Task[T]
     spec: InputSpec
     settings: Settings
-    store: Store
+    store: Outcomes
     writer: ImageWriter[T]
     bar: Bar
     readings: Readings[T] = field(default_factory=Readings)
-    done: int = 0  # images that were predicted, or failed
+    done: int = 0
     _said: set[str] = field(default_factory=lambda: {""})
 
-    @classmethod
-    def of(
-        cls, model: Inference[T], task: Task[T], output: Output, spec: InputSpec, settings: Settings, store: Store,
-        bar: Bar,
-    ) -> _Run[T]:  # fmt: skip
-        remedy = "; a smaller --tile takes less" if settings.tile else "; --tile takes large images in parts"
-        pictures = [each for name in settings.formats if isinstance(each := task.formats[name], Picture)]
-        writer = ImageWriter(task, output, pictures, store, remedy if task.stitch else "")
-        return cls(model, task, spec, settings, store, writer, bar)
-
     def all(self, walk: Iterable[Item | Failure]) -> None:
-        """Predict what is still to be predicted, images in tiles a little after those before them."""
+        """As of `Work`; images in tiles a little after those before them."""
         images = pending(walk, self.store, self.writer, self.readings)
         more = True
         while more:
@@ -134,24 +174,6 @@ class _Run(Generic[T]):
             self._whole(self._small(images, large))
             self._tiled(large)
             more = len(large) == _LARGE_AT_ONCE
-
-    def publish(self, seen: bool = False) -> None:
-        """Write the tables of all images, or of those that this call has seen."""
-        output, rows = self.writer.output, self.store.rows(seen)
-        write_lines(output.folder / FAILURES, self.store.failures(seen))
-        for name in self.settings.formats:
-            if isinstance(table := self.task.formats[name], Table):
-                table.write(rows, output)
-
-    @contextmanager
-    def published_if_stopped(self) -> Iterator[None]:
-        """Whatever ends the block too early: what was done until then can be used."""
-        try:
-            yield
-        except BaseException:
-            with suppress(OSError, UserError):  # the disk may be full, which is told already
-                self.publish()
-            raise
 
     def _small(self, images: Iterator[Pending], large: list[Reading]) -> Iterator[tuple[Reading, bool]]:
         """Those that go onto a canvas as a whole, and whether an earlier call failed to.
@@ -214,7 +236,7 @@ class _Run(Generic[T]):
             self._advance(1)
 
     def _write_tiled(self, reading: Reading, image: Windows) -> None:
-        tile, stitch, out = self.settings.tile, self.task.stitch, self.writer.output.folder
+        tile, stitch, out = self.settings.tile, self.writer.task.stitch, self.writer.output.folder
         assert tile is not None
         assert stitch is not None
         tiles = TilePredictor(self.model, stitch, tile, self.spec, self.settings.batch_size, out)

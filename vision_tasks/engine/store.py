@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from vision_tasks.errors import UserError
 from vision_tasks.tasks.base import Row
@@ -72,8 +73,24 @@ class Known:
     current: bool  # whether this call, and none before it, found it
 
 
+class Outcomes(Protocol):
+    """What is known of images, and what becomes of them."""
+
+    def known(self, image: str) -> Known | None:
+        """What was found of an image, by this call or an earlier one."""
+
+    def keep(self, image: str, version: Version) -> None:
+        """An image is there, what is known of it holds, and this is its version now."""
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Images whose files are in place, all or none of them."""
+
+
 class Store:
-    """The rows of all images of a folder; one process at a time has it open. Raises UserError where that is not so."""
+    """`Outcomes` in a file, with the rows of all images; one process at a time has it open.
+
+    Raises UserError where that is not so.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, str]) -> None:
         """Open or make the file; `settings` are what rows depend on. Raises UserError if it was made with others."""
@@ -91,13 +108,11 @@ class Store:
         self._database.close()
 
     def known(self, image: str) -> Known | None:
-        """What was found of an image, by this call or an earlier one."""
         query = "SELECT bytes, modified, sha256, reason IS NOT NULL, id IN temp.seen FROM image WHERE name = ?"
         found = self._database.execute(query, (_stored(image),)).fetchone()
         return found and Known(Version(found[0], found[1]), found[2], bool(found[3]), bool(found[4]))
 
     def keep(self, image: str, version: Version) -> None:
-        """An image is there, what is known of it holds, and this is its version now."""
         with _told(self.path), self._database:
             self._database.execute(
                 "UPDATE image SET bytes = ?1, modified = ?2 WHERE name = ?3 AND (bytes, modified) != (?1, ?2)",
@@ -108,7 +123,6 @@ class Store:
             )
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Images whose files are in place, all or none of them."""
         with _told(self.path), self._database:
             for outcome in outcomes:
                 row = self._database.execute(_PUT, _values(outcome, self.call))

@@ -188,12 +188,15 @@ def main() -> None:
     os.environ["VISION_TASKS_CACHE"] = str(given.work / "cache")
     stay_offline(given.work / "settings")
     devices = ["cpu", "cuda"] if given.cuda else ["cpu"]
-    comparisons = []
-    for name in given.rows.split(","):
+    comparisons: list[Comparison] = []
+    names = given.rows.split(",")
+    for place, name in enumerate(names):
         weights = prepared(ROWS[name].recipe, given.data_root, given.work)
         cases = [Case(folder, given.source or folder / "images", weights, device) for device in devices]
         comparisons += [compare(ROWS[name], case, given.repeats) for case in cases]
-    write_report(given.out, "folder_inference", "Prediction of a folder", comparisons, unmeasured(devices))
+        # After every row: it takes an hour, and what was measured until something ends it is kept.
+        missing = [f"{each}, on which this was still at work" for each in names[place + 1 :]] + unmeasured(devices)
+        write_report(given.out, "folder_inference", "Prediction of a folder", comparisons, missing)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,13 @@
 
 import io
 import json
+import os
 import tarfile
 import zipfile
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,12 +17,16 @@ import torch
 
 import vision_tasks as vt
 from tests.engine.test_going_on import picture
+from vision_tasks.commands.predict import _name_for_others
 from vision_tasks.engine.cluster_messages import Answer, Order
-from vision_tasks.engine.on_cluster import Workers, require_cluster, spread_over
+from vision_tasks.engine.cluster_worker import Worker
+from vision_tasks.engine.evaluate import Inference
+from vision_tasks.engine.on_cluster import OnCluster, Workers, _table, device_of_workers, require_cluster, spread_over
 from vision_tasks.engine.sources import Walk
 from vision_tasks.engine.store import Outcome, Version
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import save_model
+from vision_tasks.models.weights import Weights
 from vision_tasks.types import InputSpec
 
 
@@ -27,14 +36,14 @@ def cluster():
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
 
-    require_cluster("ray")
+    require_cluster("ray", "torch")
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     machines.add_node(num_cpus=1)
     ray.init(machines.address, log_to_driver=False, logging_level="ERROR")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vision_tasks.engine.on_cluster._PART", 5)
         patch.setattr("vision_tasks.engine.on_cluster._ROUND", 2)
-        yield
+        yield ray
     ray.shutdown()
     machines.shutdown()
 
@@ -118,13 +127,33 @@ def test_what_was_ended_is_gone_on_with_by_a_cluster_and_back(cluster, weights, 
     assert (again.predicted, again.before) == (len(some), len(some))
 
 
+@pytest.mark.parametrize("still_here", [True, False])
+def test_an_image_that_only_this_machine_has_is_told_and_one_that_is_gone_fails(photos, still_here):
+    (item,) = Walk([photos / "large.png"])
+    order = Order.of(replace(item, version=Version(1, 2)))  # what it was when it was found
+    stub = SimpleNamespace(all=list, writer=None)
+    (table,) = Worker(lambda: lambda folder, outcomes: stub)(_table([order]))
+    (answer,) = (Answer(**row) for row in table.to_pylist())
+    taken = []
+    writer = SimpleNamespace(kept=nullcontext, one=nullcontext, take=lambda outcome, _: taken.append(outcome.reason))
+    bar = SimpleNamespace(advance=lambda _: None)
+    work = OnCluster(dict, Workers(1, 1, 0), (1, 1), writer, None, bar)
+    work._underway[item.name] = item if still_here else replace(item, version=Version(1, 2))
+    if still_here:
+        with pytest.raises(UserError, match=r"large\.png is another file on .*, or none; machines must know images by"):
+            work._take([answer])
+    else:
+        work._take([answer])
+    assert taken == ([] if still_here else ["is gone, or was replaced, since it was found"])
+
+
 @pytest.mark.slow
 def test_what_a_worker_misses_is_told_in_a_line(cluster, weights, photos, tmp_path, monkeypatch):
     def gone(*_):
         raise UserError("weights.safetensors does not exist")
 
     monkeypatch.setattr("vision_tasks.commands.predict._ready", gone)
-    with pytest.raises(UserError, match=r"a worker of the cluster: weights\.safetensors does not exist; each machine"):
+    with pytest.raises(UserError, match=r"a worker of the cluster: weights\.safetensors does not exist"):
         call(weights, photos, tmp_path / "out", engine_cluster="ray")
 
 
@@ -136,6 +165,43 @@ def test_what_ends_a_worker_is_told_in_a_line(cluster, weights, photos, tmp_path
     monkeypatch.setattr("vision_tasks.commands.predict._ready", broken)
     with pytest.raises(UserError, match="a worker of the cluster ended: RuntimeError: the driver is too old; each"):
         call(weights, photos, tmp_path / "out", engine_cluster="ray")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_again_and_again_is_told(cluster, weights, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("vision_tasks.commands.predict._ready", lambda *_: os._exit(1))
+    with pytest.raises(UserError, match=r"a worker of the cluster ended: .*the same call goes on"):
+        call(weights, photos, tmp_path / "out", engine_cluster="ray")
+
+
+@pytest.mark.slow
+def test_workers_may_have_gpus(cluster):
+    """Ray has rules of its own for them; none is here to run on."""
+    work = OnCluster(dict, Workers(1, 1, 1), (1, 1), None, None, None)
+    assert work._dataset([cluster.put(_table([Order("{}")]))]) is not None
+
+
+def test_parts_grow_when_all_workers_have_one():
+    work = OnCluster(dict, Workers(3, 1, 0), (4, 16), None, None, None)
+    assert [work._size() for _ in range(10)] == [4, 4, 4, 8, 8, 8, 16, 16, 16, 16]
+
+
+def test_workers_get_a_device_that_they_have():
+    model = Inference(vt.create_model("lenet5", ("a", "b")), torch.device("cpu"), "fp32")
+    given = [("auto", "torch"), ("cuda:1", "compile"), ("cuda", "openvino"), ("cpu", "torch"), ("auto", "onnx")]
+    assert [device_of_workers(*each, model) for each in given] == ["auto", "cuda", "cpu", "cpu", "cpu"]
+
+
+def test_cards_are_fetched_by_each_machine(monkeypatch, tmp_path):
+    found = {"resnet50": Weights("resnet50", tmp_path / "cached.pth", object()), "run": Weights("run", Path("best.st"))}
+    monkeypatch.setattr("vision_tasks.commands.predict.resolve", found.get)
+    assert _name_for_others("resnet50") == "resnet50"
+    assert _name_for_others("run") == str(Path.cwd() / "best.st")
+
+
+def test_auto_is_for_one_machine(weights, photos, tmp_path):
+    with pytest.raises(UserError, match="with --engine-cluster name the engine"):
+        call(weights, photos, tmp_path / "out", engine_cluster="ray", engine="auto")
 
 
 def test_other_clusters_are_unknown(weights, photos, tmp_path):
@@ -156,9 +222,10 @@ def test_a_missing_extra_is_named(weights, photos, tmp_path, monkeypatch):
         ([(2, 0)], True, Workers(1, 2, 0)),
         ([(1, 0), (1, 0)], True, Workers(2, 1, 0)),
         ([(16, 0), (10, 0), (0, 0)], True, Workers(6, 4, 0)),
+        ([(1, 0), (64, 0)], True, Workers(16, 4, 0)),
         ([(16, 2), (8, 1)], True, Workers(3, 8, 1)),
         ([(16, 2), (8, 1)], False, Workers(6, 4, 0)),
-        ([(2, 4)], True, Workers(4, 1, 1)),
+        ([(2, 4)], True, Workers(2, 1, 1)),
     ],
 )
 def test_workers_fill_the_machines(machines, use_gpus, expected):

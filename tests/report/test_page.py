@@ -62,7 +62,7 @@ def test_the_page_is_whole_and_fit_for_phones_keyboards_and_readers() -> None:
 
 def test_only_a_page_with_scripts_says_what_is_missing_without_them() -> None:
     assert "<noscript>" not in page("A", ["<p>B</p>"])
-    with_scripts = page("A", ["<p>B</p>"], ["let a = 1"])
+    with_scripts = page("A", ["<p>B</p>"], "let a = 1")
     assert with_scripts.index("<noscript>") < with_scripts.index("<p>B</p>")
 
 

@@ -16,7 +16,7 @@ from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove
 from vision_tasks.engine.engine_choice import Chosen, fastest
 from vision_tasks.engine.engines import AUTO, with_engine
 from vision_tasks.engine.evaluate import Inference
-from vision_tasks.engine.on_cluster import require_cluster, work_of
+from vision_tasks.engine.on_cluster import device_of_workers, require_cluster, work_of
 from vision_tasks.engine.progress import Bar, say
 from vision_tasks.engine.sources import Walk
 from vision_tasks.engine.sources.folder import absolute
@@ -69,17 +69,20 @@ def predict(
     record = get_task(task)
     require_positive(batch_size=batch_size, max_detections=max_detections)
     _require_tiles(record, tile)
-    require_cluster(engine_cluster)
+    require_cluster(engine_cluster, engine)
     chosen = _formats(record, formats)
     refuse_earlier(record, Path(out), restart)
     least = conf if tile is None else None  # tiles are put together by what is seen less surely, too
-    record, model, card = _loaded(task, weights, device, precision, least)
+    here = "cpu" if engine_cluster else device  # whose machines have their own
+    record, model, card = _loaded(task, weights, here, precision, least)
     if "drawings" in chosen and (names := unwritable(card.classes)):
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
     asked_precision = model.precision
-    if engine == AUTO:
+    if engine_cluster:
+        way = Chosen(model, engine)
+    elif engine == AUTO:
         way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
     else:
         way = Chosen(with_engine(model, card, engine), engine)
@@ -96,9 +99,10 @@ def predict(
     settings = inference.Settings(
         chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
     )
-    loaded = partial(_loaded, task, str(absolute(_file_of(weights))), device, asked_precision, least)
-    ready = partial(_ready, loaded, way.engine, replace(settings, device_path=None), decode)
-    with work_of(engine_cluster, ready, use_gpus=device != "cpu") as elsewhere:
+    there = device_of_workers(device, engine, model)
+    loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision, least)
+    ready = partial(_ready, loaded, engine, replace(settings, device_path=None), decode)
+    with work_of(engine_cluster, ready, use_gpus=there != "cpu", batch_size=batch_size, tile=tile) as elsewhere:
         summary = inference.predict(model, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
         say(remark)
@@ -144,6 +148,11 @@ def _file_of(weights: PathLike) -> Path:
     file = resolve(weights).file
     assert file is not None  # it was loaded
     return file
+
+
+def _name_for_others(weights: PathLike) -> str:
+    """What `weights` are on another machine: a card is fetched by each, a file must be there by its whole path."""
+    return str(weights) if resolve(weights).card else str(absolute(_file_of(weights)))
 
 
 def _loaded(

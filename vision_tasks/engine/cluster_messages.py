@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vision_tasks.engine.sources import Item
-from vision_tasks.engine.sources.folder import absolute
+from vision_tasks.engine.sources.folder import absolute, version_of
 from vision_tasks.engine.store import Outcome, Version
 from vision_tasks.types import Size
 from vision_tasks.warp import Pixels
@@ -34,6 +34,11 @@ class Order(NamedTuple):
         }  # fmt: skip
         return cls(json.dumps(about), content)
 
+    def is_here(self) -> bool:
+        """Whether whoever gets the order has the same image."""
+        about = json.loads(self.image)
+        return self.content is not None or version_of(Path(about["path"])) == Version(**about["version"])
+
     def item(self) -> Item:
         """The image, as whoever gets the order reads it."""
         about = json.loads(self.image)
@@ -49,9 +54,9 @@ class Order(NamedTuple):
 class Answer(NamedTuple):
     """What became of an image, and the pictures of it, in the order of the writer's; none where it failed."""
 
-    outcome: str  # JSON
+    outcome: str  # JSON; empty where no image could be tried
     pictures: list[bytes]
-    problem: str = ""  # what keeps a worker from all images; there is no outcome then
+    problem: str = ""  # what kept the worker from all images, or from one that here may be another than there
 
     @classmethod
     def of(cls, outcome: Outcome, pictures: list[bytes]) -> Answer:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from vision_tasks.engine.cluster_messages import Answer, Order
 from vision_tasks.engine.predict import Here
+from vision_tasks.engine.sources import Item
 from vision_tasks.engine.store import Known, Outcome, Outcomes, Version
 from vision_tasks.errors import UserError
 
 Begin = Callable[[Path, Outcomes], Here[Any]]  # work that writes pictures into a folder, and keeps outcomes
+
+_TABLE_BYTES = 2**26  # of pictures
 
 
 @dataclass
@@ -34,27 +38,50 @@ class Collected:
 
 
 class Worker:
-    """Called with a table of orders, it gives the table of answers. `ready` loads the model, at the first call."""
+    """Called with a part of the images, it gives tables of answers. `ready` loads the model, at the first call."""
 
     def __init__(self, ready: Callable[[], Begin]) -> None:
         # Nothing is loaded yet: what ends a call is told to the user, what ends a worker's start is not.
         self._begin = cache(ready)
 
-    def __call__(self, table: Any) -> Any:
-        """A table with the fields of `Order`; one with those of `Answer`, in any order."""
-        orders = [Order(**row) for row in table.to_pylist()]
+    def __call__(self, part: Any) -> Iterator[Any]:
+        """A table of one row with lists for the fields of `Order`; tables with those of `Answer`, in any order."""
+        row = part.to_pylist()[0]
+        orders = list(map(Order, row["image"], row["content"]))
         try:
-            answers = self._answers(orders)
+            yield from map(_table, _together(self._answers(orders)))
         except UserError as problem:
-            answers = [Answer("", [], str(problem))]
-        return _table(answers)
+            yield _table([Answer("", [], str(problem))])
 
-    def _answers(self, orders: Sequence[Order]) -> list[Answer]:
+    def _answers(self, orders: Sequence[Order]) -> Iterator[Answer]:
+        here = [order.is_here() for order in orders]
+        yield from (_missing(order.item()) for order, there in zip(orders, here, strict=True) if not there)
         with TemporaryDirectory(prefix="vision-tasks-") as folder:
             collected = Collected()
             work = self._begin()(Path(folder), collected)
-            work.all([order.item() for order in orders])
-            return [Answer.of(outcome, _pictures(work, outcome)) for outcome in collected.outcomes]
+            work.all(order.item() for order, there in zip(orders, here, strict=True) if there)
+            for outcome in collected.outcomes:
+                yield Answer.of(outcome, _pictures(work, outcome))
+
+
+def _missing(item: Item) -> Answer:
+    reason = "is gone, or was replaced, since it was found"
+    problem = f"{item.path} is another file on {gethostname()}, or none; machines must know images by the same paths"
+    return Answer.of(Outcome(item.name, item.version, "", reason=reason), [])._replace(problem=problem)
+
+
+def _together(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
+    """As many as fit into a table."""
+    found: list[Answer] = []
+    size = 0
+    for answer in answers:
+        found.append(answer)
+        size += sum(map(len, answer.pictures))
+        if size > _TABLE_BYTES:
+            yield found
+            found, size = [], 0
+    if found:
+        yield found
 
 
 def _table(answers: Sequence[Answer]) -> Any:

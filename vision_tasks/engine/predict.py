@@ -60,6 +60,7 @@ class Settings:
     fingerprint: Mapping[str, str] = field(default_factory=dict)  # what the rows depend on, by the names of options
     at_once: int = 0  # images that the network gets, of a batch that was read; 0 = all
     canvases: tuple[Size, ...] = ()  # beside the whole one: of those that hold an image it is predicted on the smallest
+    workers: int = 0  # that read images; 0 = one a core
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class Here(Generic[T]):
         plans = map(self._plan, _batches(images, self.settings.batch_size))
         loader = Loader(
             self.readings.samples, plans, canvas, detail=canvas, bands=bands, truth="none", device=device,
-            device_path=self.settings.device_path,
+            workers=self.settings.workers, device_path=self.settings.device_path,
         )  # fmt: skip
         # Closed here: no thread may go on reading when the store is closed.
         with (

@@ -24,7 +24,7 @@ _RECALLS = np.linspace(0, 1, 101)
 # As float64, some of these thresholds lie above the quotient that they stand for: 35 of 100 does not reach 0.35.
 _UNREACHED = np.array([point > k / 100 for k, point in enumerate(_RECALLS)])
 
-_BYTES = 64_000_000  # that one class takes at a time
+_BYTES = 256_000_000  # that the classes which are scored at the same time take
 _COPIES = 9  # of a number for each box and resample, at most, while a class is scored
 
 Weights = NDArray[Any]  # [n,R] float32 or float64: how often each of n images counts in each of R resamples
@@ -39,15 +39,16 @@ class Averages(NamedTuple):
 
 def averages(classes: Sequence[Ranked], weights: Weights) -> Averages:
     """For each threshold, class and resample."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        found = list(threads.map(lambda one: _of_class(one, weights), classes))
+    count = torch.get_num_threads()
+    with ThreadPoolExecutor(count) as threads:
+        found = list(threads.map(lambda one: _of_class(one, weights, _BYTES // count), classes))
     precision, recall = (np.stack(part, axis=1) for part in zip(*found, strict=True))
     return Averages(precision, recall)
 
 
-def _of_class(ranked: Ranked, weights: Weights) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Average precision and recall, both [10,R], by blocks of resamples that keep memory from growing with boxes."""
-    width = max(1, _BYTES // (_COPIES * weights.itemsize * max(1, len(ranked.image))))
+def _of_class(ranked: Ranked, weights: Weights, room: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Average precision and recall, both [10,R], by blocks of resamples that fit into `room` bytes."""
+    width = max(1, room // (_COPIES * weights.itemsize * max(1, len(ranked.image))))
     blocks = np.array_split(weights, -(-weights.shape[1] // width), axis=1) if weights.shape[1] > width else [weights]
     precision, recall = zip(*(_of_block(ranked, np.ascontiguousarray(block)) for block in blocks), strict=True)
     return np.concatenate(precision, axis=1), np.concatenate(recall, axis=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vision_tasks.benchmarking.record import Benchmark, Machine
 from vision_tasks.report.contender import Contender
-from vision_tasks.report.figures import scripts
+from vision_tasks.report.figures import library, script
 from vision_tasks.report.numbers import size
 from vision_tasks.report.page import Words, facts, listed, page, paragraph, section, table, text
 from vision_tasks.report.sections.comparison import comparison
@@ -39,7 +39,7 @@ def benchmark_page(record: Benchmark, folder: Path) -> str:
         "How it was measured": circumstances(record),
     }
     body = [*_lead(record), *(section(heading, parts) for heading, parts in sections.items() if parts)]
-    return page(f"Benchmark on {record.data.name}", body, scripts())
+    return page(f"Benchmark on {record.data.name}", body, script(), library())
 
 
 def contenders(record: Benchmark) -> list[Contender]:

@@ -46,14 +46,19 @@ def can_plot() -> bool:
     return find_spec("plotly") is not None
 
 
-def scripts() -> list[str]:
-    """What draws the figures of a page; sorts its tables, too."""
+def script() -> str:
+    """What sorts the tables of a page, and draws its figures."""
+    return asset("page.js")
+
+
+def library() -> str:
+    """What the script draws by, for it to run."""
     spec = find_spec("plotly")
     # Found without importing it: that takes a second, and only this file of it is needed.
     assert spec is not None
     assert spec.origin is not None
     plotly = Path(spec.origin).parent / "package_data" / "plotly.min.js"
-    return [plotly.read_text("utf-8").replace("</script", "<\\/script"), asset("page.js")]
+    return plotly.read_text("utf-8").replace("</script", "<\\/script")
 
 
 def drawn(figure: Figure) -> str:

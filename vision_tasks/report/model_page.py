@@ -11,7 +11,7 @@ from vision_tasks.engine.progress import say
 from vision_tasks.files import read_lines, read_text, write_text
 from vision_tasks.processes import is_first_process
 from vision_tasks.report.contender import Contender
-from vision_tasks.report.figures import MISSING, can_plot, scripts
+from vision_tasks.report.figures import MISSING, can_plot, library, script
 from vision_tasks.report.page import Words, facts, page, paragraph, section, table, text
 from vision_tasks.report.sections.confusion import confusion
 from vision_tasks.report.sections.error_kinds import error_kinds
@@ -64,7 +64,9 @@ def model_page(folder: Path) -> str:
         "How it was made": _circumstances(folder),
     }
     body = [section(heading, parts) for heading, parts in sections.items() if parts]
-    return page(f"{'Evaluation' if metrics else 'Training'}: {model.name}", [*_lead(metrics), *body], scripts())
+    return page(
+        f"{'Evaluation' if metrics else 'Training'}: {model.name}", [*_lead(metrics), *body], script(), library()
+    )
 
 
 def _scores_of(folder: Path) -> dict[str, Any]:

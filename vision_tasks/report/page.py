@@ -35,14 +35,18 @@ class Words:
     words: str
 
 
-def page(title: str, body: Iterable[str], scripts: Sequence[str] = ()) -> str:
-    """The whole document around parts that are HTML already; `scripts` are run in their order, at its end."""
+def page(title: str, body: Iterable[str], script: str = "", library: str = "") -> str:
+    """The whole document around parts that are HTML already; `script` is run at its end.
+
+    It runs the `library` when it wants to, by an element of its own: a large one takes a second before it can be used.
+    """
     parts = "\n".join(body)
-    run = "".join(f"\n<script>{script}</script>" for script in scripts)
-    without = f"<noscript><p>{_WITHOUT_SCRIPTS}</p></noscript>\n" if scripts else ""
+    run = f'\n<script id="library" type="text/plain">{library}</script>' if library else ""
+    run += f"\n<script>{script}</script>" if script else ""
+    without = f"<noscript><p>{_WITHOUT_SCRIPTS}</p></noscript>\n" if script else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(library, script)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>{asset('page.css')}</style>\n</head>\n<body>\n"
         f'<a class="skip" href="#content">Skip to the content</a>\n<header>\n<h1>{text(title)}</h1>\n'
@@ -51,8 +55,8 @@ def page(title: str, body: Iterable[str], scripts: Sequence[str] = ()) -> str:
     )
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
+def _policy(*scripts: str) -> str:
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts if script) or "'none'"
     # Plotly writes its styles while it draws; it makes pictures of plots as data and blobs.
     return (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -58,6 +58,15 @@ def as_item(path: Path, name: str, named: bool = False) -> Item | None:
     return Item(name, path, Version(status.st_size, status.st_mtime_ns))
 
 
+def version_of(path: Path) -> Version:
+    """What the file is now; that of a file that is gone is no other's."""
+    try:
+        status = path.stat()
+    except OSError:
+        return _GONE
+    return Version(status.st_size, status.st_mtime_ns)
+
+
 def has_image_start(head: bytes) -> bool:
     """Whether 16 bytes are the first of an image."""
     return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] == b"ftypavif"

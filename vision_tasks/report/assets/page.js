@@ -36,7 +36,8 @@
   for (const image of document.querySelectorAll("img[data-source]")) nearPictures.observe(image);
   addEventListener("beforeprint", () => document.querySelectorAll("img[data-source]").forEach(show));
 
-  if (typeof Plotly === "undefined") return;
+  const library = document.getElementById("library");
+  if (!library) return;
 
   const parts = name => colour(name).match(/\w\w/g).map(part => parseInt(part, 16));
 
@@ -86,11 +87,21 @@
   const near = new IntersectionObserver(entries => {
     for (const { isIntersecting, target } of entries) if (isIntersecting) { near.unobserve(target); draw(target); }
   }, { rootMargin: "400px" });
-  for (const figure of figures) {
-    near.observe(figure);
-    figure.querySelector("select")?.addEventListener("change", () => draw(figure));
-  }
   const again = () => { for (const figure of figures) if ("drawn" in figure.dataset) draw(figure); };
+
+  // The library works for a second or two before it can draw: not before the page can be read and used.
+  function begin() {
+    if (typeof Plotly !== "undefined") return;
+    const running = document.createElement("script");
+    running.textContent = library.textContent;
+    document.head.append(running);
+    for (const figure of figures) {
+      near.observe(figure);
+      figure.querySelector("select")?.addEventListener("change", () => draw(figure));
+    }
+  }
+
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
-  addEventListener("beforeprint", () => figures.forEach(draw));
+  addEventListener("beforeprint", () => { begin(); figures.forEach(draw); });
+  requestAnimationFrame(() => setTimeout(begin));
 })();

@@ -132,7 +132,7 @@ def test_an_image_that_only_this_machine_has_is_told_and_one_that_is_gone_fails(
     (item,) = Walk([photos / "large.png"])
     order = Order.of(replace(item, version=Version(1, 2)))  # what it was when it was found
     stub = SimpleNamespace(all=list, writer=None)
-    (table,) = Worker(lambda: lambda folder, outcomes: stub)(_table([order]))
+    (table,) = Worker(lambda: lambda *_: stub)(_table([order]))
     (answer,) = (Answer(**row) for row in table.to_pylist())
     taken = []
     writer = SimpleNamespace(kept=nullcontext, one=nullcontext, take=lambda outcome, _: taken.append(outcome.reason))

@@ -80,14 +80,8 @@ def predict(
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
     asked_precision = model.precision
-    if engine_cluster:
-        way = Chosen(model, engine)
-    elif engine == AUTO:
-        way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
-    else:
-        way = Chosen(with_engine(model, card, engine), engine)
-    model = way.inference
-    path = DevicePath.to(model.device, decode)
+    way = Chosen(model) if engine_cluster else _way(model, card, engine, walk, batch_size)
+    path = None if engine_cluster else DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
     if restart:
         remove_earlier(record, folder)
@@ -99,11 +93,11 @@ def predict(
     settings = inference.Settings(
         chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
     )
-    there = device_of_workers(device, engine, model)
+    there = device_of_workers(device, engine, way.inference)
     loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision, least)
     ready = partial(_ready, loaded, engine, replace(settings, device_path=None), decode)
     with work_of(engine_cluster, ready, use_gpus=there != "cpu", batch_size=batch_size, tile=tile) as elsewhere:
-        summary = inference.predict(model, record, walk, card.input, folder, settings, elsewhere)
+        summary = inference.predict(way.inference, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
         say(remark)
     _tell(summary, [name for each in chosen for name in record.formats[each].writes], folder)
@@ -137,6 +131,13 @@ def _looked_at(walk: Walk, watch: bool) -> Walk:
     if not watch:
         walk.require_images()
     return walk
+
+
+def _way(model: Inference[Any], card: ModelCard, engine: str, walk: Walk, batch_size: int) -> Chosen[Any]:
+    """How this machine predicts; `auto` looks at the first images by a walk of its own."""
+    if engine == AUTO:
+        return fastest(model, card, Walk(walk.sources, walk.without), batch_size)
+    return Chosen(with_engine(model, card, engine))
 
 
 def _weights_id(weights: PathLike) -> str:

@@ -70,7 +70,6 @@ class Chosen(Generic[T]):
     """How a call predicts."""
 
     inference: Inference[T]
-    engine: str = "torch"
     at_once: int = 0  # this and the next as of `predict.Settings`
     canvases: tuple[Size, ...] = ()
 
@@ -184,7 +183,7 @@ def _best(found: Sequence[tuple[Measured, Inference[T]]]) -> tuple[Measured, Inf
 
 
 def _taken(ready: Inference[T], best: Measured, canvases: tuple[Size, ...]) -> Chosen[T]:
-    return Chosen(ready, best.engine, best.batch_size, canvases if best.trimmed else ())
+    return Chosen(ready, best.batch_size, canvases if best.trimmed else ())
 
 
 def _smaller_canvases(inference: Inference[Any], card: ModelCard, batches: Sequence[Batch[Any]]) -> tuple[Size, ...]:

@@ -34,12 +34,15 @@ def test_boxes_agree_by_twins_of_their_class() -> None:
     moved = (0.0, 0.0, 10.0, 9.5, 0, 0.8)  # IoU 0.95
     far = (0.0, 0.0, 10.0, 8.0, 0, 0.8)  # 0.8
     renamed = (0.0, 0.0, 10.0, 10.0, 1, 0.9)
-    faint = (50.0, 50.0, 60.0, 60.0, 0, 0.2)
+    faint = (50.0, 50.0, 60.0, 60.0, 0, 0.21)
     assert agreement(boxes(first), boxes(moved, faint)).share == 1
     assert agreement(boxes(first), boxes(far)).share == 0
     assert agreement(boxes(first), boxes(renamed)).share == 0
     assert agreement(boxes(first), boxes(moved, renamed)).share == pytest.approx(2 / 3)  # one has no twin
     assert agreement(boxes(faint), boxes()).share == 1
+    just, not_quite = (0.0, 0.0, 10.0, 10.0, 0, 0.251), (0.0, 0.0, 10.0, 10.0, 0, 0.249)
+    assert agreement(boxes(just), boxes(not_quite)) == (1, 1, 0.95)  # rounding is no disagreement
+    assert agreement(boxes(just), boxes((*just[:5], 0.19))) == (0, 1, 0.95)
     assert agreement(boxes(first), boxes()).share == 0
 
 

@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vision_tasks.commands.given import PathLike, load_for, output_folder, require_positive, suited
 from vision_tasks.data.on_device.path import DevicePath
+from vision_tasks.device import keep_freed_memory
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine.cluster_worker import Begin
 from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
@@ -23,6 +26,7 @@ from vision_tasks.engine.sources.folder import absolute
 from vision_tasks.engine.store import Outcomes
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import sha256_of
+from vision_tasks.models.agreement import LEAST
 from vision_tasks.models.checkpoint import ModelCard
 from vision_tasks.models.least_score import leave_out_below
 from vision_tasks.models.weights import resolve
@@ -74,13 +78,13 @@ def predict(
     refuse_earlier(record, Path(out), restart)
     least = conf if tile is None else None  # tiles are put together by what is seen less surely, too
     here = "cpu" if engine_cluster else device  # whose machines have their own
-    record, model, card = _loaded(task, weights, here, precision, least)
+    record, model, card = _loaded(task, weights, here, precision)
     if "drawings" in chosen and (names := unwritable(card.classes)):
         say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
     asked_precision = model.precision
-    way = Chosen(model) if engine_cluster else _way(model, card, engine, walk, batch_size)
+    way = Chosen(model) if engine_cluster else _way(model, card, engine, walk, batch_size, least)
     path = None if engine_cluster else DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
     if restart:
@@ -94,8 +98,8 @@ def predict(
         chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
     )
     there = device_of_workers(device, engine, way.inference)
-    loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision, least)
-    ready = partial(_ready, loaded, engine, replace(settings, device_path=None), decode)
+    loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision)
+    ready = partial(_ready, loaded, engine, least, replace(settings, device_path=None), decode)
     with work_of(engine_cluster, ready, use_gpus=there != "cpu", batch_size=batch_size, tile=tile) as elsewhere:
         summary = inference.predict(way.inference, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
@@ -133,11 +137,19 @@ def _looked_at(walk: Walk, watch: bool) -> Walk:
     return walk
 
 
-def _way(model: Inference[Any], card: ModelCard, engine: str, walk: Walk, batch_size: int) -> Chosen[Any]:
+def _way(
+    model: Inference[Any], card: ModelCard, engine: str, walk: Walk, batch_size: int, least: float | None
+) -> Chosen[Any]:
     """How this machine predicts; `auto` looks at the first images by a walk of its own."""
     if engine == AUTO:
-        return fastest(model, card, Walk(walk.sources, walk.without), batch_size)
-    return Chosen(with_engine(model, card, engine))
+        if least is not None:  # engines are compared by less sure boxes, too
+            leave_out_below(model.model, min(least, LEAST))
+        way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
+    else:
+        way = Chosen(with_engine(model, card, engine))
+    if least is not None:
+        leave_out_below(way.inference.model, least)
+    return way
 
 
 def _weights_id(weights: PathLike) -> str:
@@ -156,25 +168,25 @@ def _name_for_others(weights: PathLike) -> str:
     return str(weights) if resolve(weights).card else str(absolute(_file_of(weights)))
 
 
-def _loaded(
-    task: str, weights: PathLike, device: str, precision: str, least: float | None
-) -> tuple[Task[Any], Inference[Any], ModelCard]:
-    """A task's record and a checkpoint's model, which leaves out what it scores below `least`."""
+def _loaded(task: str, weights: PathLike, device: str, precision: str) -> tuple[Task[Any], Inference[Any], ModelCard]:
+    """A task's record and a checkpoint's model."""
     record = get_task(task)
     model, card = load_for(record, weights, device, precision)
-    if least is not None:
-        leave_out_below(model.model, least)
     return suited(record, card.exclusive), model, card
 
 
 def _ready(
-    loaded: Callable[[], tuple[Task[Any], Inference[Any], ModelCard]], engine: str, settings: inference.Settings,
-    decode: str,
+    loaded: Callable[[], tuple[Task[Any], Inference[Any], ModelCard]], engine: str,
+    least: float | None, settings: inference.Settings, decode: str,
 ) -> Begin:  # fmt: skip
     """What a worker of a cluster begins its work by."""
     record, model, card = loaded()
     model = with_engine(model, card, engine)
-    settings = replace(settings, device_path=DevicePath.to(model.device, decode))
+    if least is not None:
+        leave_out_below(model.model, least)
+    keep_freed_memory(model.device)
+    readers = max(2, torch.get_num_threads())  # the machine is shared with other workers
+    settings = replace(settings, device_path=DevicePath.to(model.device, decode), workers=readers)
 
     def begin(folder: Path, outcomes: Outcomes) -> inference.Here[Any]:
         writer = inference.image_writer(model, record, folder, settings, outcomes)

@@ -57,6 +57,7 @@ class Row:
     target: float
     command: Command
     told: Callable[[Case, Path, Path], str]
+    most: int = 9  # turns
 
 
 def ours(case: Case, task: str) -> list[str | Path]:
@@ -137,7 +138,7 @@ def told_masks(case: Case, our: Path, peer: Path) -> str:
 
 ROWS = {
     "yolo": Row("yolo", "yolo predict", 4, best_yolo, told_yolo),
-    "faster_rcnn": Row("faster_rcnn", "torchvision's loop", 2, script("folder_faster_rcnn"), told_boxes),
+    "faster_rcnn": Row("faster_rcnn", "torchvision's loop", 2, script("folder_faster_rcnn"), told_boxes, most=1),
     "resnet50": Row(
         "resnet50", "torchvision's loop", 4, script("folder_classify", "--library", "torchvision"), told_classes
     ),
@@ -155,7 +156,7 @@ def compare(row: Row, case: Case, repeats: int) -> Comparison:
     timed(case, commands["ours"], "ours")
     contenders = {name: lambda name=name: case.count / timed(case, commands[name], name) for name in commands}
     with ForeignLoad() as foreign:
-        rates = interleave(contenders, repeats)
+        rates = interleave(contenders, min(repeats, row.most))
     name = f"{recipe.task} {recipe.model} at {recipe.side}, {case.count} images, {case.device}"
     told = row.told(case, case.out("ours"), case.out("peer"))
     return Comparison(name, "images/s", row.target, row.peer, rates["peer"], rates["ours"], foreign.share, told)

@@ -21,7 +21,7 @@ from benchmarks.folder_results import Rows, average_precision, read_rows, read_y
 from benchmarks.folder_weights import RECIPES, prepared
 from benchmarks.harness import DATA_ROOT, REPORTS, Comparison, ForeignLoad, interleave, run, write_report
 from benchmarks.peers.detect_ultralytics import stay_offline
-from benchmarks.photo_folder import CLASSES, TRUTH, write_folder
+from benchmarks.photo_folder import TRUTH, write_folder
 
 CONF = 0.25
 YOLO_BATCHES = (1, 8, 16)
@@ -121,7 +121,10 @@ def maps(case: Case, our: Rows, peer: Rows) -> str:
 
 
 def told_yolo(case: Case, our: Path, peer: Path) -> str:
-    return maps(case, read_rows(our), read_yolo(peer / "found" / "labels", case.images, list(CLASSES)))
+    from vision_tasks.models.checkpoint import load_model
+
+    _, card = load_model(case.weights)
+    return maps(case, read_rows(our), read_yolo(peer / "found" / "labels", case.images, list(card.classes)))
 
 
 def told_boxes(case: Case, our: Path, peer: Path) -> str:

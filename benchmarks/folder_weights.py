@@ -31,7 +31,7 @@ RECIPES = {
     "faster_rcnn": Recipe(
         "detect", "fasterrcnn_mobilenet_v3_large_fpn", "detect-bccd-voc", 640, 6, {"batch_size": 4, "augment": "light"}
     ),
-    "resnet50": Recipe("classify", "resnet50", "classify-clothing-small", 224, 3, {"batch_size": 16}),
+    "resnet50": Recipe("classify", "resnet50", "classify-clothing-small", 224, 16, {"batch_size": 16}),
     "unet": Recipe("segment", "unet:resnet34", "segment-nuclei-dsb2018", 256, 6, {"batch_size": 8}),
 }
 

@@ -15,7 +15,8 @@ from vision_tasks.engine import engine_choice, engines
 from vision_tasks.engine.engine_choice import Measured, chosen_engine, fastest
 from vision_tasks.engine.engines import placed, with_engine
 from vision_tasks.engine.evaluate import Inference
-from vision_tasks.engine.sources import Walk
+from vision_tasks.engine.sources import Item, Walk
+from vision_tasks.engine.store import Version
 from vision_tasks.errors import UserError
 from vision_tasks.models.checkpoint import ModelCard, load_model, save_model
 from vision_tasks.models.registry import create_model
@@ -189,3 +190,21 @@ def test_engines_predict_what_torch_does(engine: str, tmp_path: Path, monkeypatc
         assert [each["score"] for each in one["predictions"]] == pytest.approx(
             [each["score"] for each in two["predictions"]], abs=1e-4
         )
+
+
+def test_engines_are_timed_by_no_more_batches_than_it_takes() -> None:
+    batches = [BATCHES[0]] * 3
+    size = len(BATCHES[0])
+    assert [len(engine_choice._first(batches, count)) for count in (1, size, size + 1, 9 * size)] == [1, 1, 2, 3]
+
+
+def test_classes_are_compared_by_more_images_than_boxes_on_large_canvases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image of 32 would be more than the hundredth that may differ; of large ones so many would fill memory."""
+    counts = []
+    monkeypatch.setattr(engine_choice, "fitted_plans", lambda count, *_: counts.append(count) or [])
+    items = [Item(str(i), tmp_path, Version(1, 1)) for i in range(engine_choice.TOO_FEW)]
+    for side in (224, 640, 2048):
+        engine_choice._sample(items, InputSpec((side, side), "letterbox"), 16, torch.device("cpu"))
+    assert counts == [100, 50, 29]

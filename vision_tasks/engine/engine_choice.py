@@ -6,10 +6,12 @@ import hashlib
 import json
 import platform
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain, islice, takewhile
+from itertools import accumulate, chain, islice, takewhile
+from math import prod
 from pathlib import Path
 from typing import Any, Generic
 
@@ -35,7 +37,9 @@ from vision_tasks.types import Batch, ImageInfo, InputSpec, Sample, Size, T
 
 TOO_FEW = 200  # images: below it, measuring takes longer than it saves
 MANY = 5000  # images: from there on, what is faster is worth minutes of getting ready
-SAMPLE = 32  # images that are compared
+SAMPLE = 32  # images by which engines are timed
+_COMPARED = 128  # images by which they are compared, where these take no more than so many
+_SAMPLE_BYTES = 2**28
 _SECONDS = 2.0  # that an engine is measured for
 _CANDIDATES = {"cpu": ("torch", "folded", "onnx", "openvino"), "cuda": ("torch", "folded")}
 _BF16 = {"cpu": ("folded-bf16", "openvino-bf16"), "cuda": ("folded-bf16",)}  # where the hardware gains from it
@@ -110,9 +114,10 @@ def chosen_engine(
     if (best := _remembered(memory)) is not None:
         say(f"engine: {best.name}, as measured before ({memory})")
         return _taken(with_engine(inference, card, best.engine), best, canvases)
-    found = measured(inference, card, batches, _candidates(inference.device, many))
+    few = _first(batches, SAMPLE)
+    found = measured(inference, card, batches, few, _candidates(inference.device, many))
     first = _best(found)
-    found += in_other_batches(inference, *first, batches, batch_size, canvases)
+    found += in_other_batches(inference, *first, few, batch_size, canvases)
     best, ready = _best(found)
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_text(memory, json.dumps({"chosen": asdict(best), "measured": [asdict(each) for each, _ in found]}) + "\n")
@@ -121,9 +126,13 @@ def chosen_engine(
 
 
 def measured(
-    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], candidates: Sequence[str]
-) -> list[tuple[Measured, Inference[T]]]:
-    """Each of the candidates that is here, with what it did; torch, which always agrees with itself, comes first."""
+    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], few: Sequence[Batch[T]],
+    candidates: Sequence[str],
+) -> list[tuple[Measured, Inference[T]]]:  # fmt: skip
+    """Each of the candidates that is here, compared by `batches` and timed by a `few` of them.
+
+    Torch, which always agrees with itself, comes first.
+    """
     expected = [inference(batch.images) for batch in batches]
     found = []
     for name in candidates:
@@ -133,7 +142,7 @@ def measured(
             say(f"engine {name} is left out: {reason}")
             continue
         told = pooled(agreement(one, ready(batch.images)) for one, batch in zip(expected, batches, strict=True))
-        found.append((Measured(name, _rate(ready, batches), told.share, told.enough), ready))
+        found.append((Measured(name, _rate(ready, few), told.share, told.enough), ready))
     return found
 
 
@@ -197,10 +206,17 @@ def _smaller_canvases(inference: Inference[Any], card: ModelCard, batches: Seque
 def _sample(items: Sequence[Item], spec: InputSpec, batch_size: int, device: torch.device) -> list[Batch[Any]]:
     """Some of the images, from all over, in batches as `predict` makes them."""
     lasting = [item for item in items if not item.passing]
-    samples: list[Sample[Any]] = [Reading(item).sample() for item in lasting[:: -(-len(lasting) // SAMPLE) or 1]]
+    count = min(_COMPARED, max(SAMPLE, _SAMPLE_BYTES // (4 * spec.channels * prod(spec.canvas))))
+    samples: list[Sample[Any]] = [Reading(item).sample() for item in lasting[:: -(-len(lasting) // count) or 1]]
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=device)
     return [batch for batch in loader if len(batch)]
+
+
+def _first(batches: Sequence[Batch[T]], count: int) -> Sequence[Batch[T]]:
+    """So many batches that they hold `count` images, or more."""
+    held = list(accumulate(len(batch) for batch in batches))
+    return batches[: bisect_left(held, count) + 1]
 
 
 def _candidates(device: torch.device, many: bool) -> tuple[str, ...]:

@@ -17,16 +17,19 @@ _SCENE = Policy(zoom=(0.8, 1.25), shift=0.1, brightness=0.2, contrast=0.2, satur
 
 
 def eurosat_resnet18(data: Path) -> TrainConfig:
-    """ResNet-18 from scratch on 1,400 satellite tiles of 64 px: top1 0.845, 8 minutes. Tiles have no up or down.
+    """ResNet-18 from scratch on 1,400 satellite tiles of 64 px: top1 0.850, 12 minutes. Tiles have no up or down.
 
     vision-tasks classify train --data DATA --model resnet18 --image-size 64 --epochs 30 --augment light --lr 2e-3
       --set schedule=one_cycle --set label_smoothing=0.1 --set augment.flip_y=0.5 --set augment.quarter_turns=true
-      --set augment.shift=0.06 --set augment.border=mirror
+      --set augment.shift=0.06 --set augment.border=mirror --set augment.brightness=0.1 --set augment.contrast=0.1
+      --set validate_every=30
     """
-    augment = Policy(flip_x=0.5, flip_y=0.5, quarter_turns=True, shift=0.06, border="mirror")
+    augment = Policy(
+        flip_x=0.5, flip_y=0.5, quarter_turns=True, shift=0.06, border="mirror", brightness=0.1, contrast=0.1
+    )
     return CLASSIFY.recipe.changed(
         data=str(data), model="resnet18", image_size=64, epochs=30, lr=2e-3, schedule="one_cycle",
-        label_smoothing=0.1, augment=augment,
+        label_smoothing=0.1, augment=augment, validate_every=30,
     )  # fmt: skip
 
 

@@ -193,7 +193,7 @@ def main() -> None:
 def _write(out: Path, times: dict[str, list[float]], size: int, load: float) -> None:
     facts = environment()
     spreads = {name: Spread.of(values) for name, values in times.items()}
-    met = {"time": spreads["content"].median < SECONDS, "size": size < BYTES}
+    met = {"time": spreads["content"].median < SECONDS, "plot": spreads["plot"].median < SECONDS, "size": size < BYTES}
     found = {"environment": facts, "seconds": times, "bytes": size, "foreign_load": load, "met": met}
     (out / "report_page.json").write_text(json.dumps(found, indent=2) + "\n")
     lines = [
@@ -203,7 +203,7 @@ def _write(out: Path, times: dict[str, list[float]], size: int, load: float) -> 
         "60 classes; headless Chromium, file on disk.",
         "| what | measured | target |\n|---|---|---|\n"
         f"| to DOMContentLoaded, s | {spreads['content']} | below {SECONDS:g}: {'met' if met['time'] else 'missed'} |\n"
-        f"| to the first plot, s | {spreads['plot']} | |\n"
+        f"| to the first plot, s | {spreads['plot']} | below {SECONDS:g}: {'met' if met['plot'] else 'missed'} |\n"
         f"| size, MB | {size / 1e6:.1f} | below {BYTES / 1e6:g}: {'met' if met['size'] else 'missed'} |",
     ]
     text = "\n\n".join(lines) + "\n"

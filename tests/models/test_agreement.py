@@ -34,7 +34,7 @@ def test_boxes_agree_by_twins_of_their_class() -> None:
     moved = (0.0, 0.0, 10.0, 9.5, 0, 0.8)  # IoU 0.95
     far = (0.0, 0.0, 10.0, 8.0, 0, 0.8)  # 0.8
     renamed = (0.0, 0.0, 10.0, 10.0, 1, 0.9)
-    faint = (50.0, 50.0, 60.0, 60.0, 0, 0.21)
+    faint = (50.0, 50.0, 60.0, 60.0, 0, 0.2)
     assert agreement(boxes(first), boxes(moved, faint)).share == 1
     assert agreement(boxes(first), boxes(far)).share == 0
     assert agreement(boxes(first), boxes(renamed)).share == 0

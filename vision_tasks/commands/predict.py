@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch
 
 from vision_tasks.commands.given import PathLike, load_for, output_folder, require_positive, suited
 from vision_tasks.data.on_device.path import DevicePath
-from vision_tasks.device import keep_freed_memory
 from vision_tasks.engine import predict as inference
 from vision_tasks.engine.cluster_worker import Begin
 from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove_earlier
@@ -97,10 +97,13 @@ def predict(
     settings = inference.Settings(
         chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
     )
-    there = device_of_workers(device, engine, way.inference)
-    loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision)
-    ready = partial(_ready, loaded, engine, least, replace(settings, device_path=None), decode)
-    with work_of(engine_cluster, ready, use_gpus=there != "cpu", batch_size=batch_size, tile=tile) as elsewhere:
+    with ExitStack() as stack:
+        elsewhere = None
+        if engine_cluster:
+            there = device_of_workers(device, engine, way.inference)
+            loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision)
+            ready = partial(_ready, loaded, engine, least, settings, decode)
+            elsewhere = stack.enter_context(work_of(ready, there != "cpu", batch_size, tile))
         summary = inference.predict(way.inference, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
         say(remark)
@@ -184,7 +187,6 @@ def _ready(
     model = with_engine(model, card, engine)
     if least is not None:
         leave_out_below(model.model, least)
-    keep_freed_memory(model.device)
     readers = max(2, torch.get_num_threads())  # the machine is shared with other workers
     settings = replace(settings, device_path=DevicePath.to(model.device, decode), workers=readers)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vision_tasks.engine.sources import Item
-from vision_tasks.engine.sources.folder import absolute, version_of
+from vision_tasks.engine.sources.folder import absolute
 from vision_tasks.engine.store import Outcome, Version
 from vision_tasks.types import Size
 from vision_tasks.warp import Pixels
@@ -33,11 +33,6 @@ class Order(NamedTuple):
             "size": None if pixels is None else pixels.shape[:2],
         }  # fmt: skip
         return cls(json.dumps(about), content)
-
-    def is_here(self) -> bool:
-        """Whether whoever gets the order has the same image."""
-        about = json.loads(self.image)
-        return self.content is not None or version_of(Path(about["path"])) == Version(**about["version"])
 
     def item(self) -> Item:
         """The image, as whoever gets the order reads it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import compress
+from operator import not_
 from pathlib import Path
 from socket import gethostname
 from tempfile import TemporaryDirectory
@@ -54,12 +56,13 @@ class Worker:
             yield _table([Answer("", [], str(problem))])
 
     def _answers(self, orders: Sequence[Order]) -> Iterator[Answer]:
-        here = [order.is_here() for order in orders]
-        yield from (_missing(order.item()) for order, there in zip(orders, here, strict=True) if not there)
+        items = [order.item() for order in orders]
+        here = [order.content is not None or item.is_as_found() for order, item in zip(orders, items, strict=True)]
+        yield from map(_missing, compress(items, map(not_, here)))
         with TemporaryDirectory(prefix="vision-tasks-") as folder:
             collected = Collected()
             work = self._begin()(Path(folder), collected)
-            work.all(order.item() for order, there in zip(orders, here, strict=True) if there)
+            work.all(compress(items, here))
             for outcome in collected.outcomes:
                 yield Answer.of(outcome, _pictures(work, outcome))
 

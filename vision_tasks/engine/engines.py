@@ -122,12 +122,17 @@ def with_engine(inference: Inference[Any], card: ModelCard, engine: str) -> Infe
     """
     if engine == AUTO:
         raise UserError(f"--engine auto measures on the images of predict; here name one of {', '.join(ENGINES)}")
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, (AUTO, *ENGINES))
+    require_engine(engine)
     ready = ENGINES[engine](inference, card)
     if isinstance(inference.model, Exportable) and isinstance(ready.model, Exportable):
         ready.model.least_score = inference.model.least_score
     return ready
+
+
+def require_engine(engine: str) -> None:
+    """Raises UserError for an unknown one."""
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, (AUTO, *ENGINES))
 
 
 def fingerprint(model: TaskModel[Any], card: ModelCard) -> str:

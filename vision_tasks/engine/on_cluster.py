@@ -23,14 +23,13 @@ from typing import Any
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.cluster_messages import Answer, Order
 from vision_tasks.engine.cluster_worker import Begin, Worker
-from vision_tasks.engine.engines import AUTO, ENGINES
+from vision_tasks.engine.engines import AUTO, require_engine
 from vision_tasks.engine.evaluate import Inference
 from vision_tasks.engine.image_writer import ImageWriter
 from vision_tasks.engine.pending import pending
 from vision_tasks.engine.progress import Bar, say
 from vision_tasks.engine.reading import Reading
 from vision_tasks.engine.sources import Item
-from vision_tasks.engine.sources.folder import version_of
 from vision_tasks.engine.store import Store
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.models.exported import ExportedModel
@@ -67,8 +66,7 @@ def require_cluster(cluster: str | None, engine: str) -> None:
         return
     if engine == AUTO:
         raise UserError("--engine auto measures on this machine; with --engine-cluster name the engine")
-    if engine not in ENGINES:
-        raise unknown_name("engine", engine, ENGINES)
+    require_engine(engine)
     if cluster not in CLUSTERS:
         raise unknown_name("cluster", cluster, CLUSTERS)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anyone
@@ -90,12 +88,9 @@ def device_of_workers(device: str, engine: str, model: Inference[Any]) -> str:
 
 @contextmanager
 def work_of(
-    cluster: str | None, ready: Callable[[], Begin], use_gpus: bool, batch_size: int, tile: int | None
-) -> Iterator[Callable[[ImageWriter[Any], Store, Bar], OnCluster] | None]:
-    """What works elsewhere, in the block; None without cluster. Raises UserError where none answers or can work."""
-    if cluster is None:
-        yield None
-        return
+    ready: Callable[[], Begin], use_gpus: bool, batch_size: int, tile: int | None
+) -> Iterator[Callable[[ImageWriter[Any], Store, Bar], OnCluster]]:
+    """What works elsewhere, in the block, after `require_cluster`. Raises UserError where none answers or can work."""
     with _connected() as ray:
         workers = spread(use_gpus)
         what = f"a GPU and {workers.cpus} CPUs" if workers.gpus else f"{workers.cpus} CPUs"
@@ -232,17 +227,12 @@ class OnCluster:
         with self.writer.kept():
             for answer in answers:
                 outcome = answer.result() if answer.outcome else None
-                if answer.problem and (outcome is None or self._is_here(outcome.image)):
+                if answer.problem and (outcome is None or self._underway[outcome.image].is_as_found()):
                     raise UserError(f"a worker of the cluster: {answer.problem}")
                 assert outcome is not None
                 with self.writer.one(Reading(self._underway.pop(outcome.image))):
                     self.writer.take(outcome, answer.pictures)
         self._advance(len(answers))
-
-    def _is_here(self, image: str) -> bool:
-        """Whether an image is still the one that was found."""
-        item = self._underway[image]
-        return version_of(item.path) == item.version
 
     def _advance(self, count: int) -> None:
         self.done += count

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from vision_tasks.data.unreadable import DecodeError
 from vision_tasks.engine.image_writer import ImageWriter
 from vision_tasks.engine.sources import Item
-from vision_tasks.engine.store import Known, Outcomes, Version
+from vision_tasks.engine.store import GONE, Known, Outcomes
 from vision_tasks.types import Failure
-
-_NO_FILE = Version(-1, 0)
 
 
 class Pending(NamedTuple):
@@ -33,7 +31,7 @@ def pending(
         if isinstance(each, Failure):
             if not (known and known.current and known.failed):
                 with writer.kept():
-                    writer.note(each.id, _NO_FILE, each.reason)
+                    writer.note(each.id, GONE, each.reason)
         elif each.name not in underway and not _is_done(each, known, store):
             try:
                 yield Pending(each.fetched(), known is not None and known.failed)

@@ -91,7 +91,6 @@ def predict(
     What an earlier call with the same fingerprint has done is gone on with. The work is done here, or `elsewhere`.
     Raises UserError for another fingerprint, and where the folder can't be written.
     """
-    keep_freed_memory(model.device)
     with (
         closing(Store(out / STORE, settings.fingerprint)) as store,
         without_partial(task, out),
@@ -168,6 +167,7 @@ class Here(Generic[T]):
 
     def all(self, walk: Iterable[Item | Failure]) -> None:
         """As of `Work`; images in tiles a little after those before them."""
+        keep_freed_memory(self.model.device)
         images = pending(walk, self.store, self.writer, self.readings)
         more = True
         while more:

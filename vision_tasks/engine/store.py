@@ -11,6 +11,7 @@ as `sorted` does.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -49,6 +50,13 @@ class Version:
 
     bytes: int  # of the file
     modified: int  # nanoseconds
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Version:
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+GONE = Version(-1, 0)  # of what is no file, or none that can be looked at: whoever reads it says why
 
 
 @dataclass(frozen=True)

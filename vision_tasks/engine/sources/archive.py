@@ -43,7 +43,7 @@ def archive_items(path: Path, name: str) -> Iterator[Found]:
     """The files in an archive, folders left out, in its order; `name` is its own."""
     try:
         status = path.stat()
-        version = Version(status.st_size, status.st_mtime_ns)
+        version = Version.of(status)
         yield from (_zip if path.name.lower().endswith(".zip") else _tar)(path, name, version)
     except _BROKEN as error:
         yield Failure(name, path, f"damaged, or not an archive ({error}); what follows is lost")

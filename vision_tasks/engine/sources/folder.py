@@ -9,13 +9,12 @@ from stat import S_ISREG
 
 from vision_tasks.data.folders import is_image as has_image_name
 from vision_tasks.engine.sources.item import Item
-from vision_tasks.engine.store import Version
+from vision_tasks.engine.store import GONE, Version
 from vision_tasks.types import Failure
 
 # The first bytes of the formats that are read, for images without an image's extension.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"P4", b"P5", b"P6",
                b"\0\0\0\x0cjP  ")  # fmt: skip
-_GONE = Version(-1, 0)  # of a file whose version can't be told: whoever reads it says why
 
 
 def absolute(path: str | Path) -> Path:
@@ -54,17 +53,8 @@ def as_item(path: Path, name: str, named: bool = False) -> Item | None:
         if not named and not has_image_start(_start(path)):
             return None
     except OSError:
-        return Item(name, path, _GONE) if named else None
-    return Item(name, path, Version(status.st_size, status.st_mtime_ns))
-
-
-def version_of(path: Path) -> Version:
-    """What the file is now; that of a file that is gone is no other's."""
-    try:
-        status = path.stat()
-    except OSError:
-        return _GONE
-    return Version(status.st_size, status.st_mtime_ns)
+        return Item(name, path, GONE) if named else None
+    return Item(name, path, Version.of(status))
 
 
 def has_image_start(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vision_tasks.data.header import read_bytes
 from vision_tasks.data.unreadable import DecodeError
-from vision_tasks.engine.store import Version
+from vision_tasks.engine.store import GONE, Version
 from vision_tasks.files import sha256_of
 from vision_tasks.warp import Pixels
 
@@ -34,6 +34,13 @@ class Item:
             return replace(self, pixels=lambda: pixels, passing=False)
         data = self.read()
         return replace(self, member=lambda: data, passing=False)
+
+    def is_as_found(self) -> bool:
+        """Whether its file is still the one that was found, where the image is a file of its own."""
+        try:
+            return Version.of(self.path.stat()) == self.version
+        except OSError:
+            return self.version == GONE
 
     def read(self) -> bytes:
         """The bytes of the image file. Raises DecodeError."""

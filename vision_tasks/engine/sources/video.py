@@ -37,7 +37,7 @@ def video_items(path: Path, name: str) -> Iterator[Item | Failure]:
     try:
         while capture.grab():
             frame = f"frame_{number:06}"
-            version = Version(status.st_size, status.st_mtime_ns)
+            version = Version.of(status)
             pixels = partial(_retrieved, capture)
             yield Item(f"{name}/{frame}", path / frame, version, pixels=pixels, passing=True)
             number += 1

@@ -16,35 +16,44 @@ NETWORK = "net."  # what the names of a network's own tensors begin with in our 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A short training, on data that lies in the data root: all but its last epoch on a canvas of half the side."""
+    """A short training, on data that lies in the data root: all but its last epoch on a smaller canvas."""
 
     task: str
     model: str
     data: str
     side: int
+    smaller: int
     epochs: int
     options: dict[str, Any]
 
 
 RECIPES = {
-    "yolo": Recipe("detect", "yolo11n", "detect-bccd-voc", 640, 12, {"batch_size": 8}),
+    "yolo": Recipe("detect", "yolo11n", "detect-bccd-voc", 640, 320, 12, {"batch_size": 8}),
     "faster_rcnn": Recipe(
-        "detect", "fasterrcnn_mobilenet_v3_large_fpn", "detect-bccd-voc", 640, 6, {"batch_size": 4, "augment": "light"}
+        "detect",
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "detect-bccd-voc",
+        640,
+        320,
+        6,
+        {"batch_size": 4, "augment": "light"},
     ),
-    "resnet50": Recipe("classify", "resnet50", "classify-clothing-small", 224, 16, {"batch_size": 16}),
-    "unet": Recipe("segment", "unet:resnet34", "segment-nuclei-dsb2018", 256, 6, {"batch_size": 8}),
+    "resnet50": Recipe(
+        "classify", "resnet50", "classify-eurosat-rgb", 224, 64, 12, {"batch_size": 32, "lr": 3e-4, "augment": "light"}
+    ),
+    "unet": Recipe("segment", "unet:resnet34", "segment-nuclei-dsb2018", 256, 128, 6, {"batch_size": 8}),
 }
 
 
 def prepared(name: str, root: Path, work: Path) -> Path:
     """The weights of one recipe; those that lie in `work` from an earlier call are taken."""
     recipe = RECIPES[name]
-    half, whole = work / "runs" / f"{name}-half", work / "runs" / name
+    smaller, whole = work / "runs" / f"{name}-smaller", work / "runs" / name
     last = "last.safetensors"
-    if not (half / last).exists():
-        _train(recipe, root, half, recipe.side // 2, recipe.epochs - 1)
+    if not (smaller / last).exists():
+        _train(recipe, root, smaller, recipe.smaller, recipe.epochs - 1)
     if not (whole / last).exists():
-        _train(recipe, root, whole, recipe.side, 1, weights=str(half / last))
+        _train(recipe, root, whole, recipe.side, 1, weights=str(smaller / last))
     return as_ultralytics(whole / last, work) if name == "yolo" else whole / last
 
 

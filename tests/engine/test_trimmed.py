@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vision_tasks.engine.evaluate import to_original
-from vision_tasks.engine.trimmed import canvases_for, least_of, needed, trimmed
+from vision_tasks.engine.trimmed import MOST, canvases_for, least_of, needed, trimmed
 from vision_tasks.geometry import letterbox
 from vision_tasks.types import Batch, ImageInfo, Masks, Size
 
@@ -32,8 +32,9 @@ def test_few_canvases_are_chosen_those_that_save_most() -> None:
     assert canvases_for([wide] * 5 + [tall] * 4 + [square], CANVAS) == ((128, 256), (256, 128))
     assert canvases_for([square] * 4, CANVAS) == ()
     assert canvases_for([wide] + [square] * 99, CANVAS) == ()  # half a canvas of a hundred
-    many = [info((height, 200)) for height in (40, 60, 90, 110, 120)]
-    assert len(canvases_for(many, CANVAS)) == 3
+    heights, widths = [info((height, 200)) for height in (40, 90, 110)], [info((200, width)) for width in (40, 90, 110)]
+    assert len({needed(each, CANVAS) for each in heights + widths}) == MOST + 1
+    assert len(canvases_for(heights + widths, CANVAS)) == MOST
 
 
 def test_what_is_cut_stays_on_its_device() -> None:

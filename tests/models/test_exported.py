@@ -85,7 +85,7 @@ def test_openvino_predicts_what_the_network_does(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.bin", "net.xml"]
     other, found = load_model(tmp_path / "net.xml")
     assert replace(found, extra={}) == replace(card, extra={})
-    for count in (1, 3):
+    for count in (1, 3, 9, 1):
         images = torch.rand(count, 3, 28, 28)
         torch.testing.assert_close(other.predict(images).weight, model.predict(images).weight, atol=1e-5, rtol=0)
     (tmp_path / "net.bin").unlink()
@@ -95,6 +95,23 @@ def test_openvino_predicts_what_the_network_does(
     (tmp_path / "net.xml").write_text("<soup/>")
     with pytest.raises(UserError, match=r"not an OpenVINO model|not written by"):
         load_model(tmp_path / "net.xml")
+
+
+def test_what_openvino_says_of_an_image_depends_on_no_other(
+    digits: tuple[Path, Exportable[Any], ModelCard], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    _, model, card = digits
+    export_model(model, card, "openvino", tmp_path / "net.xml")
+    other, _ = load_model(tmp_path / "net.xml")
+    images = torch.rand(11, 3, 28, 28)
+    together = other.predict(images).weight
+    kept = together.clone()
+    turned = other.predict(images.flip(0)).weight
+    assert torch.equal(turned.flip(0), together)
+    assert torch.equal(together, kept)  # the next call writes into other memory
+    alone = torch.cat([other.predict(image[None]).weight for image in images])
+    assert torch.equal(alone, together)
 
 
 @pytest.mark.slow

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from vision_tasks.geometry import bounds, translate
 from vision_tasks.types import Batch, ImageInfo, Size, T
 
 STEP = 32  # pixels: what most networks shrink by; of those with larger steps the measurement says whether it matters
-MOST = 3  # canvases beside the whole one: some engines are made for each
-WORTH = 0.03  # of all pixels; what saves less is not worth another canvas
+MOST = 5  # canvases beside the whole one: some engines are made for each
+WORTH = 0.015  # of all pixels; what saves less is not worth another canvas
 _WAITING = 4  # batches of images whose companions haven't come yet
 
 
@@ -62,35 +62,41 @@ def least_of(size: Size, chosen: Sequence[Size], canvas: Size) -> Size:
 
 def trimmed(batches: Iterable[Batch[T]], chosen: Sequence[Size], most: int) -> Iterator[Batch[T]]:
     """The same images in batches of one shape, `most` at a time; those that wait too long for others go without."""
-    waiting: dict[Size, list[tuple[Tensor, ImageInfo]]] = {}
+    waiting: dict[Size, _Waiting] = {}
     for batch in batches:
         if batch.failures:
             yield replace(batch, images=batch.images[:0], info=())
         for image, info in zip(batch.images, batch.info, strict=True):
             canvas = (image.shape[-2], image.shape[-1])
             size = least_of(needed(info, canvas), chosen, canvas)
-            waiting.setdefault(size, []).append(_trim(image, info, size))
-            if len(waiting[size]) == most:
-                yield _joined(waiting.pop(size))
-        while sum(map(len, waiting.values())) > _WAITING * most:
-            yield _joined(waiting.pop(max(waiting, key=lambda size: len(waiting[size]))))
-    yield from map(_joined, waiting.values())
+            if size not in waiting:
+                waiting[size] = _Waiting(image.new_empty((most, *size, len(image))).permute(0, 3, 1, 2))
+            waiting[size].take(image, info)
+            if len(waiting[size].infos) == most:
+                yield waiting.pop(size).batch()
+        while sum(len(each.infos) for each in waiting.values()) > _WAITING * most:
+            yield waiting.pop(max(waiting, key=lambda size: len(waiting[size].infos))).batch()
+    for each in waiting.values():
+        yield each.batch()
 
 
-def _trim(image: Tensor, info: ImageInfo, size: Size) -> tuple[Tensor, ImageInfo]:
-    """The middle of a canvas [C,H,W], and where its image then lies."""
-    y, x = (image.shape[-2] - size[0]) // 2, (image.shape[-1] - size[1]) // 2
-    part = image[:, y : y + size[0], x : x + size[1]]
-    # A copy, for a part would hold the whole batch that it came in.
-    return part.clone(), replace(info, placement=translate(-x, -y) @ info.placement)
+@dataclass
+class _Waiting:
+    """A batch that is not full yet."""
 
+    images: Tensor  # [B,C,h,w], channels last, of which as many are there as `infos`
+    infos: list[ImageInfo] = field(default_factory=list)
 
-def _joined(rows: Sequence[tuple[Tensor, ImageInfo]]) -> Batch[T]:
-    first, _ = rows[0]
-    images = torch.empty((len(rows), *first.shape), device=first.device, memory_format=torch.channels_last)
-    for place, (image, _) in zip(images, rows, strict=True):
-        place.copy_(image)
-    return Batch(images, None, (), tuple(info for _, info in rows))
+    def take(self, image: Tensor, info: ImageInfo) -> None:
+        """Copy the middle of a canvas [C,H,W], for a part of it would hold the whole batch that it came in."""
+        height, width = self.images.shape[-2:]
+        y, x = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+        self.images[len(self.infos)].copy_(image[:, y : y + height, x : x + width])
+        self.infos.append(replace(info, placement=translate(-x, -y) @ info.placement))
+
+    def batch(self) -> Batch[Any]:
+        """What is there."""
+        return Batch(self.images[: len(self.infos)], None, (), tuple(self.infos))
 
 
 def parted(batches: Iterable[Batch[T]], most: int) -> Iterator[Batch[T]]:

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from vision_tasks.models.boxes import predicted
+from vision_tasks.models.suppression import suppressed
 from vision_tasks.types import Boxes, Labels, Masks, Size, T_co
 
 _MOST_CANDIDATES = 30_000  # boxes of an image that suppression looks at, the best; as ultralytics has it
@@ -80,8 +81,6 @@ class BoxCandidates:
         return predicted([self._of_image(image) for image in found], size)
 
     def _of_image(self, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        from torchvision.ops import nms  # a second of imports
-
         near = found[:, found[4:].amax(dim=0) > self.least_score].T  # [n,4+K]
         row, label = (near[:, 4:] > self.least_score).nonzero(as_tuple=True)
         score = near[row, label + 4]
@@ -90,7 +89,7 @@ class BoxCandidates:
             row, label, score = row[best], label[best], score[best]
         centre, half = near[:, :2], near[:, 2:4] / 2
         xyxy = torch.cat((centre - half, centre + half), dim=1)[row]
-        kept = nms(xyxy + label[:, None].to(xyxy) * _APART, score, self.most_overlap)[: self.most]
+        kept = suppressed(xyxy + label[:, None].to(xyxy) * _APART, score, self.most_overlap)[: self.most]
         return xyxy[kept], label[kept], score[kept]
 
 

@@ -58,7 +58,7 @@ def test_a_choice_is_measured_once(ready: tuple[Inference[Any], ModelCard], caps
 def test_small_batches_are_taken_where_they_are_faster(
     ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches: 1 / len(batches[0]))
+    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches, *__: 1 / len(batches[0]))
     assert chosen_engine(*ready, BATCHES, 4).at_once == 1
     assert chosen_engine(*ready, BATCHES, 4).canvases == ()  # a border is part of what whole images are judged by
 
@@ -82,7 +82,7 @@ def test_a_faster_engine_that_says_something_else_is_not_taken(
 
     inference, card = ready
     monkeypatch.setitem(engines.ENGINES, "folded", lambda one, _: Wrong(one.model, one.device, one.precision))  # type: ignore[arg-type]
-    monkeypatch.setattr(engine_choice, "_rate", lambda one, _: 99.0 if isinstance(one, Wrong) else 1.0)
+    monkeypatch.setattr(engine_choice, "_rate", lambda one, *_: 99.0 if isinstance(one, Wrong) else 1.0)
     assert chosen_engine(inference, card, BATCHES, 4).inference is inference
     assert "too different" in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate, chain, islice, takewhile
 from math import prod
 from pathlib import Path
+from statistics import median
 from typing import Any, Generic
 
 import torch
@@ -41,6 +42,7 @@ SAMPLE = 32  # images by which engines are timed
 _COMPARED = 128  # images by which they are compared, where these take no more than so many
 _SAMPLE_BYTES = 2**28
 _SECONDS = 2.0  # that an engine is measured for
+_TURNS = 3  # in which these seconds are spent where much depends on little
 _CANDIDATES = {"cpu": ("torch", "folded", "onnx", "openvino"), "cuda": ("torch", "folded")}
 _BF16 = {"cpu": ("folded-bf16", "openvino-bf16"), "cuda": ("folded-bf16",)}  # where the hardware gains from it
 _OF_MANY = {"cpu": ("compile",), "cuda": ("compile", "compile-bf16")}  # compiling takes minutes
@@ -114,26 +116,27 @@ def chosen_engine(
     if (best := _remembered(memory)) is not None:
         say(f"engine: {best.name}, as measured before ({memory})")
         return _taken(with_engine(inference, card, best.engine), best, canvases)
-    few = _first(batches, SAMPLE)
-    found = measured(inference, card, batches, few, _candidates(inference.device, many))
-    first = _best(found)
-    found += in_other_batches(inference, *first, few, batch_size, canvases)
-    best, ready = _best(found)
+    expected = [inference(batch.images) for batch in batches]
+    engines = measured(inference, card, batches, expected, _candidates(inference.device, many))
+    first, ready = max((pair for pair in engines if pair[0].enough), key=lambda pair: pair[0].rate)
+    ways = in_other_batches(first, ready, batches, expected, batch_size, canvases)
+    best = max((way for way in ways if way.enough), key=lambda way: way.rate)
+    found = [each for each, _ in engines if each is not first] + ways
     memory.parent.mkdir(parents=True, exist_ok=True)
-    write_text(memory, json.dumps({"chosen": asdict(best), "measured": [asdict(each) for each, _ in found]}) + "\n")
-    say("\n".join(["engines:", *(each.line(best.name) for each, _ in found)]))
+    write_text(memory, json.dumps({"chosen": asdict(best), "measured": list(map(asdict, found))}) + "\n")
+    say("\n".join(["engines:", *(each.line(best.name) for each in found)]))
     return _taken(ready, best, canvases)
 
 
 def measured(
-    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], few: Sequence[Batch[T]],
+    inference: Inference[T], card: ModelCard, batches: Sequence[Batch[T]], expected: Sequence[T],
     candidates: Sequence[str],
 ) -> list[tuple[Measured, Inference[T]]]:  # fmt: skip
-    """Each of the candidates that is here, compared by `batches` and timed by a `few` of them.
+    """Each of the candidates that is here, compared with what is `expected` of `batches`, and timed by a few of them.
 
     Torch, which always agrees with itself, comes first.
     """
-    expected = [inference(batch.images) for batch in batches]
+    few = _first(batches, SAMPLE)
     found = []
     for name in candidates:
         try:
@@ -147,23 +150,23 @@ def measured(
 
 
 def in_other_batches(
-    inference: Inference[T], best: Measured, ready: Inference[T], batches: Sequence[Batch[T]], batch_size: int,
+    best: Measured, ready: Inference[T], batches: Sequence[Batch[T]], expected: Sequence[T], batch_size: int,
     canvases: Sequence[Size],
-) -> list[tuple[Measured, Inference[T]]]:  # fmt: skip
-    """The `best` engine with smaller batches, and with those without border."""
-    found = []
-    expected = _on_whole_canvases(inference, batches) if canvases else {}
+) -> list[Measured]:  # fmt: skip
+    """The `best` engine with these and with smaller batches, and with those without border."""
+    shapes = {False: list(batches)}
+    if canvases:
+        shapes[True] = list(trimmed(batches, canvases, batch_size))
+        told = _agreement_of_trimmed(_by_image(batches, expected), ready, shapes[True])
+    ways, given = [], []
     for size in (0, *(size for size in _SIZES if size < batch_size)):
-        whole = best
-        if size:
-            whole = replace(best, rate=_rate(ready, list(parted(batches, size))), batch_size=size)
-            found.append((whole, ready))
-        if canvases:
-            shaped = list(trimmed(batches, canvases, size or batch_size))
-            told = _agreement_of_trimmed(expected, ready, shaped)
-            whole = replace(whole, rate=_rate(ready, shaped), share=told.share, enough=told.enough, trimmed=True)
-            found.append((whole, ready))
-    return found
+        for without_border, shaped in shapes.items():
+            way = replace(best, batch_size=size, trimmed=without_border)
+            ways.append(replace(way, share=told.share, enough=told.enough) if without_border else way)
+            given.append(list(parted(shaped, size)) if size else shaped)
+    long = sum(map(len, batches)) > _SECONDS * best.rate
+    rates = _in_turns(ready, [_first(each, SAMPLE) for each in given] if long else given, 1 if long else _TURNS)
+    return [replace(way, rate=rate) for way, rate in zip(ways, rates, strict=True)]
 
 
 def _agreement_of_trimmed(
@@ -173,22 +176,18 @@ def _agreement_of_trimmed(
     return pooled(
         agreement(to_original(*expected[info.id]), to_original(one, info))  # one at a time, for originals may be large
         for batch in shaped
-        for one, info in _singly(ready, batch)
+        for one, info in _singly(ready(batch.images), batch)
     )
 
 
-def _on_whole_canvases(inference: Inference[T], batches: Sequence[Batch[T]]) -> dict[str, tuple[T, ImageInfo]]:
-    """What `inference` says of each image, by its id, and the way back from its canvas."""
-    return {info.id: (one, info) for batch in batches for one, info in _singly(inference, batch)}
+def _by_image(batches: Sequence[Batch[T]], expected: Sequence[T]) -> dict[str, tuple[T, ImageInfo]]:
+    """What is expected of each image, by its id, and the way back from its canvas."""
+    each = zip(batches, expected, strict=True)
+    return {info.id: (one, info) for batch, predictions in each for one, info in _singly(predictions, batch)}
 
 
-def _singly(inference: Inference[T], batch: Batch[T]) -> Iterator[tuple[T, ImageInfo]]:
-    predictions = inference(batch.images)
+def _singly(predictions: T, batch: Batch[T]) -> Iterator[tuple[T, ImageInfo]]:
     return ((predictions.image(row), info) for row, info in enumerate(batch.info))
-
-
-def _best(found: Sequence[tuple[Measured, Inference[T]]]) -> tuple[Measured, Inference[T]]:
-    return max((pair for pair in found if pair[0].enough), key=lambda pair: pair[0].rate)
 
 
 def _taken(ready: Inference[T], best: Measured, canvases: tuple[Size, ...]) -> Chosen[T]:
@@ -228,8 +227,14 @@ def _candidates(device: torch.device, many: bool) -> tuple[str, ...]:
     return tuple(name for name in names if gains or not name.endswith("bf16"))
 
 
-def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]]) -> float:
-    """Images a second. Once before nothing is counted: a runtime prepares itself for each shape."""
+def _in_turns(ready: Inference[Any], given: Sequence[Sequence[Batch[Any]]], turns: int) -> list[float]:
+    """Images a second of each, the median of its turns: a machine that is shared has slow seconds."""
+    rates = [[_rate(ready, batches, _SECONDS / turns) for batches in given] for _ in range(turns)]
+    return [median(each) for each in zip(*rates, strict=True)]
+
+
+def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]], least: float | None = None) -> float:
+    """Images a second, of `least` seconds. Once before nothing is counted: a runtime prepares itself for each shape."""
     for images in {batch.images.shape: batch.images for batch in batches}.values():
         ready(images)
     finish(ready.device)
@@ -239,7 +244,7 @@ def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]]) -> float:
             ready(batch.images)
             done += len(batch)
         finish(ready.device)
-        if (seconds := time.perf_counter() - start) > _SECONDS:
+        if (seconds := time.perf_counter() - start) > (_SECONDS if least is None else least):
             return done / seconds
 
 

@@ -88,10 +88,13 @@ class OnCanvases(Exportable[Any]):
         self._started: dict[Size, ExportedModel[Any]] = {}
 
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
-        size = (images.shape[-2], images.shape[-1])
+        return self.started((images.shape[-2], images.shape[-1])).outputs(images)
+
+    def started(self, size: Size) -> ExportedModel[Any]:
+        """The model for that canvas. Raises UserError where there can't be one."""
         if size not in self._started:
             self._started[size] = self._start(size)
-        return self._started[size].outputs(images)
+        return self._started[size]
 
     @property
     def decoder(self) -> Decoder[Any]:
@@ -195,9 +198,9 @@ def _exported(to: str, precision: Precision = "fp32") -> Callable[[Inference[Any
         if backbone is not None:
             return replace(inference, model=_backbone_elsewhere(inference.model, backbone, card, to, precision))
         model = _exportable(inference, to)
-        started = OnCanvases(model, partial(_started, model, card, to, precision))
-        started.outputs(torch.zeros(1, card.input.channels, *card.input.canvas))  # what can't be exported says so now
-        return Inference(started.eval(), inference.device, "fp32")
+        elsewhere = OnCanvases(model, partial(_started, model, card, to, precision))
+        elsewhere.started(card.input.canvas)  # what can't be exported says so now
+        return Inference(elsewhere.eval(), inference.device, "fp32")
 
     return run
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from vision_tasks.geometry import bounds, translate
@@ -91,7 +92,12 @@ class _Waiting:
         """Copy the middle of a canvas [C,H,W], for a part of it would hold the whole batch that it came in."""
         height, width = self.images.shape[-2:]
         y, x = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-        self.images[len(self.infos)].copy_(image[:, y : y + height, x : x + width])
+        middle, place = image[:, y : y + height, x : x + width], self.images[len(self.infos)]
+        if image.device.type == "cpu":
+            # By one thread: those that torch would wake go on spinning for a while, on cores that others could use.
+            np.copyto(place.numpy(), middle.numpy())
+        else:
+            place.copy_(middle)
         self.infos.append(replace(info, placement=translate(-x, -y) @ info.placement))
 
     def batch(self) -> Batch[Any]:

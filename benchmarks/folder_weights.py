@@ -48,11 +48,11 @@ RECIPES = {
 def prepared(name: str, root: Path, work: Path) -> Path:
     """The weights of one recipe; those that lie in `work` from an earlier call are taken."""
     recipe = RECIPES[name]
-    smaller, whole = work / "runs" / f"{name}-smaller", work / "runs" / name
+    smaller, whole = (work / "runs" / f"{name}-{recipe.data}-{side}" for side in (recipe.smaller, recipe.side))
     last = "last.safetensors"
-    if not (smaller / last).exists():
-        _train(recipe, root, smaller, recipe.smaller, recipe.epochs - 1)
     if not (whole / last).exists():
+        if not (smaller / last).exists():
+            _train(recipe, root, smaller, recipe.smaller, recipe.epochs - 1)
         _train(recipe, root, whole, recipe.side, 1, weights=str(smaller / last))
     return as_ultralytics(whole / last, work) if name == "yolo" else whole / last
 

@@ -110,6 +110,27 @@ def test_many_images_are_measured_on_their_canvases(
     assert 4 <= sum(map(len, seen)) <= 5
 
 
+def test_canvases_without_border_are_measured_where_an_image_is_broken(
+    ready: tuple[Inference[Any], ModelCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    factories.write_folder_per_class(tmp_path / "data", per_class=3, size=(32, 96))
+    (tmp_path / "data" / "test" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff none")
+    net = create_model("unet:resnet18", ("a", "b"))
+    with torch.no_grad():
+        dict(net.named_parameters())["net.segmentation_head.0.bias"][0] = 100  # says "a" of each pixel, border or not
+    save_model(net, tmp_path / "net.safetensors", InputSpec((192, 192), "letterbox"))
+    model, card = load_model(tmp_path / "net.safetensors")
+    monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
+    # An empty batch, which some networks can't predict, would be an error here.
+    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches, *__: min(1 / one.images.numel() for one in batches))
+    chosen = fastest(placed(model, "cpu", "fp32"), card, Walk([tmp_path / "data"]), 4)
+    assert chosen.canvases == ((128, 192),)  # of 64 rows of image and 64 of border on both sides
+    table = capsys.readouterr().err
+    assert "trimmed" in table
+    assert "too different" not in table
+
+
 def test_what_takes_long_to_get_ready_is_measured_for_many_images_only(
     ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -104,14 +104,27 @@ def test_what_openvino_says_of_an_image_depends_on_no_other(
     _, model, card = digits
     export_model(model, card, "openvino", tmp_path / "net.xml")
     other, _ = load_model(tmp_path / "net.xml")
-    images = torch.rand(11, 3, 28, 28)
+    images = torch.rand(4 * torch.get_num_threads() + 3, 3, 28, 28)  # more than are underway at once
     together = other.predict(images).weight
     kept = together.clone()
     turned = other.predict(images.flip(0)).weight
     assert torch.equal(turned.flip(0), together)
     assert torch.equal(together, kept)  # the next call writes into other memory
+    assert torch.equal(other.predict(images[:2]).weight, together[:2])
     alone = torch.cat([other.predict(image[None]).weight for image in images])
-    assert torch.equal(alone, together)
+    torch.testing.assert_close(alone, together, atol=1e-6, rtol=0)
+
+
+def test_openvino_goes_on_after_an_error(digits: tuple[Path, Exportable[Any], ModelCard], tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    _, model, card = digits
+    export_model(model, card, "openvino", tmp_path / "net.xml")
+    other, _ = load_model(tmp_path / "net.xml")
+    images = torch.rand(3, 3, 28, 28)
+    before = other.predict(images).weight
+    with pytest.raises(RuntimeError):
+        other.predict(torch.rand(3, 3, 20, 20))
+    assert torch.equal(other.predict(images).weight, before)
 
 
 @pytest.mark.slow

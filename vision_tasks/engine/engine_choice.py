@@ -47,6 +47,7 @@ _CANDIDATES = {"cpu": ("torch", "folded", "onnx", "openvino"), "cuda": ("torch",
 _BF16 = {"cpu": ("folded-bf16", "openvino-bf16"), "cuda": ("folded-bf16",)}  # where the hardware gains from it
 _OF_MANY = {"cpu": ("compile",), "cuda": ("compile", "compile-bf16")}  # compiling takes minutes
 _SIZES = (1, 4)  # of batches, beside the one that was asked for
+_EDITION = 2  # to be raised when what is measured changes, or how: what was chosen before is forgotten then
 _PACKAGES = ("torch", "onnxruntime", "openvino")
 
 
@@ -145,7 +146,8 @@ def measured(
             say(f"engine {name} is left out: {reason}")
             continue
         told = pooled(agreement(one, ready(batch.images)) for one, batch in zip(expected, batches, strict=True))
-        found.append((Measured(name, _rate(ready, few), told.share, told.enough), ready))
+        (rate,) = _in_turns(ready, [few], 1)
+        found.append((Measured(name, rate, told.share, told.enough), ready))
     return found
 
 
@@ -154,19 +156,21 @@ def in_other_batches(
     canvases: Sequence[Size],
 ) -> list[Measured]:  # fmt: skip
     """The `best` engine with these and with smaller batches, and with those without border."""
-    shapes = {False: list(batches)}
+    takes_long = sum(map(len, batches)) > _SECONDS * best.rate
+    timed = _first(batches, SAMPLE) if takes_long else batches
+    shapes = {best: timed}
     if canvases:
-        shapes[True] = list(trimmed(batches, canvases, batch_size))
-        told = _agreement_of_trimmed(_by_image(batches, expected), ready, shapes[True])
-    ways, given = [], []
-    for size in (0, *(size for size in _SIZES if size < batch_size)):
-        for without_border, shaped in shapes.items():
-            way = replace(best, batch_size=size, trimmed=without_border)
-            ways.append(replace(way, share=told.share, enough=told.enough) if without_border else way)
-            given.append(list(parted(shaped, size)) if size else shaped)
-    long = sum(map(len, batches)) > _SECONDS * best.rate
-    rates = _in_turns(ready, [_first(each, SAMPLE) for each in given] if long else given, 1 if long else _TURNS)
-    return [replace(way, rate=rate) for way, rate in zip(ways, rates, strict=True)]
+        shaped = list(trimmed(batches, canvases, batch_size))
+        told = _agreement_of_trimmed(_by_image(batches, expected), ready, shaped)
+        without_border = replace(best, share=told.share, enough=told.enough, trimmed=True)
+        shapes[without_border] = list(trimmed(timed, canvases, batch_size)) if takes_long else shaped
+    sizes = (0, *(size for size in _SIZES if size < batch_size))
+    given = {
+        replace(way, batch_size=size): list(parted(shaped, size or batch_size))
+        for size in sizes for way, shaped in shapes.items()
+    }  # fmt: skip
+    rates = _in_turns(ready, list(given.values()), 1 if takes_long else _TURNS)
+    return [replace(way, rate=rate) for way, rate in zip(given, rates, strict=True)]
 
 
 def _agreement_of_trimmed(
@@ -209,7 +213,7 @@ def _sample(items: Sequence[Item], spec: InputSpec, batch_size: int, device: tor
     samples: list[Sample[Any]] = [Reading(item).sample() for item in lasting[:: -(-len(lasting) // count) or 1]]
     plans = fitted_plans(len(samples), spec, batch_size)
     loader = Loader(samples, plans, spec.canvas, detail=spec.canvas, bands=spec.bands, truth="none", device=device)
-    return [batch for batch in loader if len(batch)]
+    return [replace(batch, failures=()) for batch in loader if len(batch)]
 
 
 def _first(batches: Sequence[Batch[T]], count: int) -> Sequence[Batch[T]]:
@@ -229,14 +233,20 @@ def _candidates(device: torch.device, many: bool) -> tuple[str, ...]:
 
 def _in_turns(ready: Inference[Any], given: Sequence[Sequence[Batch[Any]]], turns: int) -> list[float]:
     """Images a second of each, the median of its turns: a machine that is shared has slow seconds."""
+    for batches in given:
+        _get_ready(ready, batches)
     rates = [[_rate(ready, batches, _SECONDS / turns) for batches in given] for _ in range(turns)]
     return [median(each) for each in zip(*rates, strict=True)]
 
 
-def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]], least: float | None = None) -> float:
-    """Images a second, of `least` seconds. Once before nothing is counted: a runtime prepares itself for each shape."""
+def _get_ready(ready: Inference[Any], batches: Sequence[Batch[Any]]) -> None:
+    """A runtime prepares itself for each shape, which takes longer than one image and is not counted."""
     for images in {batch.images.shape: batch.images for batch in batches}.values():
         ready(images)
+
+
+def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]], least: float) -> float:
+    """Images a second, of `least` seconds and of all batches at least once."""
     finish(ready.device)
     done, start = 0, time.perf_counter()
     while True:  # all of them: batches differ in what they cost
@@ -244,7 +254,7 @@ def _rate(ready: Inference[Any], batches: Sequence[Batch[Any]], least: float | N
             ready(batch.images)
             done += len(batch)
         finish(ready.device)
-        if (seconds := time.perf_counter() - start) > (_SECONDS if least is None else least):
+        if (seconds := time.perf_counter() - start) > least:
             return done / seconds
 
 
@@ -261,7 +271,7 @@ def _only_torch(inference: Inference[Any]) -> str:
 
 def _memory(inference: Inference[Any], card: ModelCard, batch_size: int, many: bool) -> Path:
     place = [platform.machine(), _processor(), describe(inference.device)]
-    here = [*place, batch_size, many, *map(_release, _PACKAGES)]
+    here = [*place, batch_size, many, _EDITION, *map(_release, _PACKAGES)]
     digest = hashlib.sha256(json.dumps(here).encode()).hexdigest()[:8]
     return cache_folder() / FOLDER / f"{fingerprint(inference.model, card)}-{digest}.json"
 

@@ -237,7 +237,7 @@ def _backbone_elsewhere(
     with torch.no_grad():
         names = tuple(backbone(images))
     elsewhere = BackboneElsewhere(names, start)
-    elsewhere(images)  # what can't be exported says so now
+    elsewhere.started((images.shape[-2], images.shape[-1]))  # what can't be exported says so now
     return with_backbone(model, elsewhere)
 
 

@@ -35,10 +35,14 @@ class BackboneElsewhere(nn.Module):
         self._runs: dict[Size, Run] = {}
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        size = (images.shape[-2], images.shape[-1])
+        run = self.started((images.shape[-2], images.shape[-1]))
+        return OrderedDict(zip(self.names, run(images), strict=True))
+
+    def started(self, size: Size) -> Run:
+        """What computes the maps of that canvas. Raises UserError where nothing can."""
         if size not in self._runs:
             self._runs[size] = self._start(size)
-        return OrderedDict(zip(self.names, self._runs[size](images), strict=True))
+        return self._runs[size]
 
 
 class MapsInOrder(nn.Module):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +55,7 @@ def open_openvino(path: Path, key: str, threads: int, precision: Precision = "fp
 
 
 class _Network:
-    """A network that gets images one by one: a single one by all threads, of several each by a thread of its own.
+    """A network that gets images one by one: a single one by all threads, several of them side by side.
 
     Two threads at two images are faster than both at one, for neither waits for the other between layers; and what is
     said of an image depends on no other one.
@@ -62,32 +63,48 @@ class _Network:
 
     def __init__(self, compiled: Callable[[str], Any]) -> None:
         self._compiled = compiled  # by OpenVINO's name of what matters
-        self._at_one: Any = None
-        self._at_several: _Requests | None = None
+        self._alone: Any = None
+        self._side_by_side: _Requests | None = None
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.detach().cpu().permute(0, 2, 3, 1).contiguous().numpy()
-        if len(pixels) == 1 and self._at_several is None:
-            self._at_one = self._at_one or self._compiled("LATENCY")
-            found = self._at_one(pixels, share_inputs=True)
-            return tuple(torch.from_numpy(found[place]) for place in range(len(self._at_one.outputs)))
-        self._at_several = self._at_several or _Requests(self._compiled("THROUGHPUT"))
-        return tuple(map(torch.from_numpy, self._at_several(pixels)))
+        if len(pixels) == 1:
+            self._alone = self._alone or self._compiled("LATENCY")
+            found = self._alone(pixels, share_inputs=True)
+            return tuple(torch.from_numpy(found[place]) for place in range(len(self._alone.outputs)))
+        self._side_by_side = self._side_by_side or _Requests(self._compiled("THROUGHPUT"))
+        return tuple(map(torch.from_numpy, self._side_by_side(pixels)))
 
 
 class _Requests:
     """A compiled network that computes several images side by side."""
 
     def __init__(self, compiled: Any) -> None:
-        side_by_side = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        # As many again wait in line: no thread is idle until Python comes round to give it the next image.
-        self._requests = [compiled.create_infer_request() for _ in range(2 * side_by_side)]
+        self._compiled = compiled
         self._shapes = [tuple(port.shape) for port in compiled.outputs]
+        self._requests = self._made()
 
     def __call__(self, pixels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Of pixels [B,H,W,C], the outputs [B,...]."""
-        tensor = required("openvino", EXTRA).Tensor
         outputs = [np.empty((len(pixels), *shape[1:]), np.float32) for shape in self._shapes]
+        try:
+            self._fill(outputs, pixels)
+        except BaseException:
+            # Others may still write into the outputs; and one that failed would say so again whenever it is waited for.
+            for request in self._requests:
+                with suppress(Exception):
+                    request.wait()
+            self._requests = self._made()
+            raise
+        return outputs
+
+    def _made(self) -> list[Any]:
+        """As many as OpenVINO would have, and as many again, which wait in line: Python is slow to give the next."""
+        count = 2 * self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        return [self._compiled.create_infer_request() for _ in range(count)]
+
+    def _fill(self, outputs: Sequence[NDArray[np.float32]], pixels: NDArray[np.float32]) -> None:
+        tensor = required("openvino", EXTRA).Tensor
         for row in range(len(pixels)):
             request = self._requests[row % len(self._requests)]
             request.wait()
@@ -96,7 +113,6 @@ class _Requests:
             request.start_async({0: pixels[row : row + 1]}, share_inputs=True)
         for request in self._requests:
             request.wait()
-        return outputs
 
 
 def _compiled(core: Any, model: Any, threads: int, precision: Precision, hint: str) -> Any:

@@ -13,7 +13,10 @@ from torch import Tensor
 
 
 def suppressed(xyxy: Tensor, score: Tensor, most_overlap: float) -> Tensor:
-    """Which of the boxes [N,4] stay, best first, int64; those that overlap a better one by more than that IoU don't."""
+    """Which of the boxes [N,4] stay, best first, int64; those that overlap a better one by more than that IoU don't.
+
+    In float32: the operator alone knows nothing of autocast.
+    """
     kept: Tensor = _operator()(xyxy, score, most_overlap)
     return kept
 

@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--cuda", action="store_true", help="on a CUDA device, too")
     parser.add_argument("--out", type=Path, default=REPORTS)
     given = parser.parse_args()
+    given.work = given.work.resolve()  # ultralytics writes what has a relative path into a folder of its own
     folder = given.work / (given.source.name if given.source else str(given.images))
     if not given.source and not (folder / TRUTH).exists():
         write_folder(given.data_root, folder, given.images)

@@ -16,7 +16,7 @@ NETWORK = "net."  # what the names of a network's own tensors begin with in our 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A short training, on data that lies in the data root: all but its last epoch on a smaller canvas."""
+    """A short training, on data that lies in the data root: all but its last epochs on a smaller canvas."""
 
     task: str
     model: str
@@ -25,10 +25,11 @@ class Recipe:
     smaller: int
     epochs: int
     options: dict[str, Any]
+    last: int = 1
 
 
 RECIPES = {
-    "yolo": Recipe("detect", "yolo11n", "detect-bccd-voc", 640, 320, 12, {"batch_size": 8}),
+    "yolo": Recipe("detect", "yolo11n", "detect-bccd-voc", 640, 320, 19, {"batch_size": 8}, last=8),
     "faster_rcnn": Recipe(
         "detect",
         "fasterrcnn_mobilenet_v3_large_fpn",
@@ -52,9 +53,9 @@ def prepared(name: str, root: Path, work: Path) -> Path:
     last = "last.safetensors"
     if not (whole / last).exists():
         if not (smaller / last).exists():
-            _train(recipe, root, smaller, recipe.smaller, recipe.epochs - 1)
-        _train(recipe, root, whole, recipe.side, 1, weights=str(smaller / last))
-    return as_ultralytics(whole / last, work) if name == "yolo" else whole / last
+            _train(recipe, root, smaller, recipe.smaller, recipe.epochs - recipe.last)
+        _train(recipe, root, whole, recipe.side, recipe.last, weights=str(smaller / last))
+    return as_ultralytics(whole / last, work / "settings") if name == "yolo" else whole / last
 
 
 def _train(recipe: Recipe, root: Path, run: Path, side: int, epochs: int, **more: Any) -> None:
@@ -66,12 +67,12 @@ def _train(recipe: Recipe, root: Path, run: Path, side: int, epochs: int, **more
           out=run, **settings)  # fmt: skip
 
 
-def as_ultralytics(weights: Path, work: Path) -> Path:
-    """The same network as ultralytics stores it."""
-    out = work / "yolo.pt"
+def as_ultralytics(weights: Path, settings: Path) -> Path:
+    """The same network as ultralytics stores it, beside `weights`; `settings` is a folder for its own."""
+    out = weights.with_suffix(".pt")
     if out.exists():
         return out
-    stay_offline(work / "settings")
+    stay_offline(settings)
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel
 

@@ -13,16 +13,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.folder_results import Rows, average_precision, read_rows, read_yolo, same_first_class, same_pixels
 from benchmarks.folder_weights import RECIPES, prepared
-from benchmarks.harness import DATA_ROOT, REPORTS, Comparison, ForeignLoad, interleave, run, write_report
+from benchmarks.harness import DATA_ROOT, REPORTS, Comparison, ForeignLoad, interleave, read_report, run, write_report
 from benchmarks.peers.detect_ultralytics import stay_offline
 from benchmarks.photo_folder import TRUTH, write_folder
 
+REPORT = "folder_inference"
 CONF = 0.25
 YOLO_BATCHES = (1, 8, 16)
 TRIAL = 64  # images on which the peer's best batch is found
@@ -148,7 +149,7 @@ ROWS = {
     "resnet50_timm": Row(
         "resnet50", "timm's inference", 4, script("folder_classify", "--library", "timm"), told_classes
     ),
-    "unet": Row("unet", "plain SMP loop", 3, script("folder_unet"), told_masks),
+    "unet": Row("unet", "plain SMP loop", 3, script("folder_unet"), told_masks, most=1),
 }
 
 
@@ -160,18 +161,26 @@ def compare(row: Row, case: Case, repeats: int) -> Comparison:
     contenders = {name: lambda name=name: case.count / timed(case, commands[name], name) for name in commands}
     with ForeignLoad() as foreign:
         rates = interleave(contenders, min(repeats, row.most))
-    name = f"{recipe.task} {recipe.model} at {recipe.side}, {case.count} images, {case.device}"
     told = row.told(case, case.out("ours"), case.out("peer"))
-    return Comparison(name, "images/s", row.target, row.peer, rates["peer"], rates["ours"], foreign.share, told)
+    return Comparison(
+        title(row, case), "images/s", row.target, row.peer, rates["peer"], rates["ours"], foreign.share, told
+    )
 
 
-def unmeasured(devices: list[str]) -> list[str]:
+def title(row: Row, case: Case) -> str:
+    """What the table calls a row on a device."""
+    recipe = RECIPES[row.recipe]
+    return f"{recipe.task} {recipe.model} at {recipe.side}, {case.count} images, {case.device}"
+
+
+def unmeasured(found: Sequence[Comparison], case: Case, devices: Sequence[str]) -> list[str]:
     """The rows that the table should have, and has not."""
-    if "cuda" in devices:
-        return ["nothing of the table"]
-    return [
-        f"{RECIPES[row.recipe].model} on CUDA beside {row.peer} (target 5): no CUDA device" for row in ROWS.values()
-    ]
+    there = {(each.name, each.peer) for each in found}
+    wanted = [(title(row, replace(case, device=device)), row.peer) for device in devices for row in ROWS.values()]
+    missing = [f"{name} beside {peer}" for name, peer in wanted if (name, peer) not in there]
+    if "cuda" not in devices:
+        missing += [f"{RECIPES[row.recipe].model} on CUDA beside {row.peer}: no CUDA device" for row in ROWS.values()]
+    return missing or ["nothing of the table"]
 
 
 def main() -> None:
@@ -185,6 +194,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cuda", action="store_true", help="on a CUDA device, too")
     parser.add_argument("--out", type=Path, default=REPORTS)
+    parser.add_argument("--go-on", action="store_true", help="keep what the report in --out has of other rows")
     given = parser.parse_args()
     given.work = given.work.resolve()  # ultralytics writes what has a relative path into a folder of its own
     folder = given.work / (given.source.name if given.source else str(given.images))
@@ -193,15 +203,16 @@ def main() -> None:
     os.environ["VISION_TASKS_CACHE"] = str(given.work / "cache")
     stay_offline(given.work / "settings")
     devices = ["cpu", "cuda"] if given.cuda else ["cpu"]
-    comparisons: list[Comparison] = []
-    names = given.rows.split(",")
-    for place, name in enumerate(names):
+    comparisons = read_report(given.out, REPORT) if given.go_on else []
+    for name in given.rows.split(","):
         weights = prepared(ROWS[name].recipe, given.data_root, given.work)
         cases = [Case(folder, given.source or folder / "images", weights, device) for device in devices]
-        comparisons += [compare(ROWS[name], case, given.repeats) for case in cases]
+        new = [compare(ROWS[name], case, given.repeats) for case in cases]
+        anew = {(each.name, each.peer) for each in new}
+        comparisons = [each for each in comparisons if (each.name, each.peer) not in anew] + new
         # After every row: it takes an hour, and what was measured until something ends it is kept.
-        missing = [f"{each}, on which this was still at work" for each in names[place + 1 :]] + unmeasured(devices)
-        write_report(given.out, "folder_inference", "Prediction of a folder", comparisons, missing)
+        missing = unmeasured(comparisons, cases[0], devices)
+        write_report(given.out, REPORT, "Prediction of a folder", comparisons, missing)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +27,7 @@ REPORTS = ROOT / "benchmarks" / "reports"
 PACKAGES = ("torch", "torchvision", "opencv-python", "albumentations", "ultralytics", "segmentation-models-pytorch")
 
 DISTURBED = 0.2  # of the processor; what other programs took more than that says little of the contenders
+_MEASURED = "; measured "  # and when, where that was before the rest of a report
 NOT_MEASURED = ("anything on CUDA: both sides ran on the CPU",)  # in all comparisons that don't say it themselves
 
 Contender = Callable[[], float]  # runs once, answers with its rate
@@ -232,6 +233,19 @@ def write_report(
     text = _markdown(title, facts, comparisons) + "\nNot measured:\n\n" + "".join(f"- {row}\n" for row in not_measured)
     (folder / f"{name}.md").write_text(text)
     print(text)
+
+
+def read_report(folder: Path, name: str) -> list[Comparison]:
+    """What `write_report` wrote, on a machine and with packages like these. Raises SystemExit where they are others."""
+    record = json.loads((folder / f"{name}.json").read_text())
+    here, there = environment(), record["environment"]
+    if differing := [key for key in here if key not in ("command", "date") and here[key] != there[key]]:
+        raise SystemExit(f"{folder / name}.json was measured elsewhere ({', '.join(differing)}); begin a new report")
+    known = [each.name for each in fields(Comparison)]
+    rows = [Comparison(**{key: row[key] for key in known}) for row in record["comparisons"]]
+    return [
+        row if _MEASURED in row.note else replace(row, note=f"{row.note}{_MEASURED}{there['date']}") for row in rows
+    ]
 
 
 def _markdown(title: str, facts: Mapping[str, Any], comparisons: Sequence[Comparison]) -> str:

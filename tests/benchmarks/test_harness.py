@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Comparison, environment, write_report
+from benchmarks import harness
+from benchmarks.harness import Comparison, environment, read_report, write_report
 
 
 def compared(load: float, ours: float = 3.0) -> Comparison:
@@ -36,3 +37,16 @@ def test_every_report_says_what_was_not_measured(tmp_path: Path) -> None:
 def test_commands_name_no_folders_of_a_machine(monkeypatch):
     monkeypatch.setattr("sys.argv", ["x", "--data-root", "/home/somebody/data", "--repeats", "3", "--out=sub/folder"])
     assert environment()["command"].endswith(" --data-root data --repeats 3 --out=sub/folder")
+
+
+def test_a_report_is_gone_on_with_on_the_same_machine_only(tmp_path, monkeypatch):
+    write_report(tmp_path, "usual", "Speed", [compared(0.1)])
+    (row,) = read_report(tmp_path, "usual")
+    assert row.ratios == [3, 3]
+    assert row.note.startswith("; measured 20")
+    write_report(tmp_path, "usual", "Speed", [row])
+    assert read_report(tmp_path, "usual") == [row]  # still with the date of the measurement
+    here = environment()
+    monkeypatch.setattr(harness, "environment", lambda: here | {"cores": 1000})
+    with pytest.raises(SystemExit, match=r"measured elsewhere \(cores\)"):
+        read_report(tmp_path, "usual")

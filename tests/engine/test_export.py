@@ -66,3 +66,18 @@ def test_an_old_file_is_replaced_whole(tmp_path: Path) -> None:
     assert export_model(model, card, "torch", tmp_path / "a.safetensors") == 0
     assert torch.equal(load_model(tmp_path / "a.safetensors")[0].state_dict()["mean"], model.mean)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "best.safetensors"]
+
+
+@pytest.mark.parametrize(("error", "is_rounding"), [(2e-3, True), (2e-2, False)])
+def test_rounding_is_of_the_largest_numbers(
+    error: float, is_rounding: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits of hundreds, as trained networks have, are differences of such; where they meet 0, so are their errors."""
+    (one, _), (other, _) = made(tmp_path), made(tmp_path)
+    monkeypatch.setattr(one, "outputs", lambda _: (torch.tensor([300.0, 0.0]),))
+    monkeypatch.setattr(other, "outputs", lambda _: (torch.tensor([300.0, 0.0]) + error,))
+    if is_rounding:
+        assert exporting.compared(one, other, torch.zeros(1), tmp_path) == pytest.approx(error, rel=0.05)
+    else:
+        with pytest.raises(UserError, match="more than rounding can"):
+            exporting.compared(one, other, torch.zeros(1), tmp_path)

@@ -17,6 +17,7 @@ from torch import Tensor
 from vision_tasks.models.boxes import predicted
 from vision_tasks.models.suppression import suppressed
 from vision_tasks.types import Boxes, Labels, Masks, Size, T_co
+from vision_tasks.types.tensors import likeliest
 
 _MOST_CANDIDATES = 30_000  # boxes of an image that suppression looks at, the best; as ultralytics has it
 _APART = 7680  # pixels between the boxes of one class and the next, so that only those of one class are compared
@@ -59,7 +60,7 @@ class MaskLogits:
     def __call__(self, outputs: Sequence[Tensor], size: Size) -> Masks:
         (logits,) = outputs
         probability = logits.softmax(dim=1)
-        return Masks(probability.argmax(dim=1).to(torch.uint8), logits.shape[1], probability)
+        return Masks(likeliest(probability).to(torch.uint8), logits.shape[1], probability)
 
 
 @dataclass(frozen=True)

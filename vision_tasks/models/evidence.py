@@ -15,6 +15,7 @@ from vision_tasks.models.modes import mode, without_autocast
 from vision_tasks.models.segmenter import Segmenter
 from vision_tasks.models.ultralytics_yolo import UltralyticsYolo
 from vision_tasks.types import Boxes, Labels, Masks
+from vision_tasks.types.tensors import likeliest
 
 
 def evidence(model: TaskModel[Any], images: Tensor) -> Any:
@@ -41,7 +42,7 @@ def _of_whole_images(model: Classifier, images: Tensor) -> Labels:
 @_evidence.register
 def _of_pixels(model: Segmenter, images: Tensor) -> Masks:
     (logits,) = model.outputs(images)
-    return Masks(logits.argmax(dim=1).to(torch.uint8), len(model.info.classes), logits)
+    return Masks(likeliest(logits).to(torch.uint8), len(model.info.classes), logits)
 
 
 @_evidence.register

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vision_tasks.sampling import sample_bilinear, sample_nearest
 from vision_tasks.types.targets import Annotations, Region, Size
-from vision_tasks.types.tensors import move, renumber
+from vision_tasks.types.tensors import likeliest, move, renumber
 
 IGNORE = 255  # the class index of pixels that neither losses nor metrics count
 
@@ -43,7 +43,7 @@ class Masks:
 
     def _dense(self, probability: Tensor, ignored: Tensor) -> Masks:
         """Masks of a new tensor `probability` [B,K,H,W], where not `ignored` bool [B,H,W]."""
-        index = probability.argmax(dim=1).to(self.index.dtype).masked_fill_(ignored, IGNORE)
+        index = likeliest(probability).to(self.index.dtype).masked_fill_(ignored, IGNORE)
         # In place: at the size of a large photo, with many classes, a copy would not fit into memory.
         return replace(self, index=index, probability=probability.masked_fill_(ignored[:, None], 0))
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.folder_results import Rows, average_precision, read_rows, read_yolo, same_first_class, same_pixels
@@ -162,24 +162,29 @@ def compare(row: Row, case: Case, repeats: int) -> Comparison:
     with ForeignLoad() as foreign:
         rates = interleave(contenders, min(repeats, row.most))
     told = row.told(case, case.out("ours"), case.out("peer"))
-    return Comparison(
-        title(row, case), "images/s", row.target, row.peer, rates["peer"], rates["ours"], foreign.share, told
-    )
+    name = f"{title(row)}, {case.count} images, {case.device}"
+    return Comparison(name, "images/s", row.target, row.peer, rates["peer"], rates["ours"], foreign.share, told)
 
 
-def title(row: Row, case: Case) -> str:
-    """What the table calls a row on a device."""
+def title(row: Row) -> str:
+    """What is predicted, by what."""
     recipe = RECIPES[row.recipe]
-    return f"{recipe.task} {recipe.model} at {recipe.side}, {case.count} images, {case.device}"
+    return f"{recipe.task} {recipe.model} at {recipe.side}"
 
 
-def unmeasured(found: Sequence[Comparison], case: Case, devices: Sequence[str]) -> list[str]:
+def which(row: Comparison) -> tuple[str, str, str]:
+    """What of the table it is: what is predicted, where, beside whom; of however many images."""
+    what, _, device = row.name.split(", ")
+    return what, device, row.peer
+
+
+def unmeasured(found: Sequence[Comparison], devices: Sequence[str]) -> list[str]:
     """The rows that the table should have, and has not."""
-    there = {(each.name, each.peer) for each in found}
-    wanted = [(title(row, replace(case, device=device)), row.peer) for device in devices for row in ROWS.values()]
-    missing = [f"{name} beside {peer}" for name, peer in wanted if (name, peer) not in there]
+    there = set(map(which, found))
+    wanted = [(title(row), device, row.peer) for device in devices for row in ROWS.values()]
+    missing = [f"{what}, {device}, beside {peer}" for what, device, peer in wanted if (what, device, peer) not in there]
     if "cuda" not in devices:
-        missing += [f"{RECIPES[row.recipe].model} on CUDA beside {row.peer}: no CUDA device" for row in ROWS.values()]
+        missing += [f"{title(row)} on CUDA beside {row.peer}: no CUDA device" for row in ROWS.values()]
     return missing or ["nothing of the table"]
 
 
@@ -208,10 +213,10 @@ def main() -> None:
         weights = prepared(ROWS[name].recipe, given.data_root, given.work)
         cases = [Case(folder, given.source or folder / "images", weights, device) for device in devices]
         new = [compare(ROWS[name], case, given.repeats) for case in cases]
-        anew = {(each.name, each.peer) for each in new}
-        comparisons = [each for each in comparisons if (each.name, each.peer) not in anew] + new
+        anew = set(map(which, new))
+        comparisons = [each for each in comparisons if which(each) not in anew] + new
         # After every row: it takes an hour, and what was measured until something ends it is kept.
-        missing = unmeasured(comparisons, cases[0], devices)
+        missing = unmeasured(comparisons, devices)
         write_report(given.out, REPORT, "Prediction of a folder", comparisons, missing)
 
 

@@ -5,6 +5,7 @@ Each is one file that both sides read: of ultralytics' network a `.pt`, of the o
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ RECIPES = {
 def prepared(name: str, root: Path, work: Path) -> Path:
     """The weights of one recipe; those that lie in `work` from an earlier call are taken."""
     recipe = RECIPES[name]
-    smaller, whole = (work / "runs" / f"{name}-{recipe.data}-{side}" for side in (recipe.smaller, recipe.side))
+    digest = hashlib.sha256(repr(recipe).encode()).hexdigest()[:6]  # weights of another recipe are not taken
+    smaller, whole = (work / "runs" / f"{name}-{side}-{digest}" for side in (recipe.smaller, recipe.side))
     last = "last.safetensors"
     if not (whole / last).exists():
         if not (smaller / last).exists():

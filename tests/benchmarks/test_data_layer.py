@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -35,14 +35,19 @@ def test_copies_show_the_same_and_are_other_bytes(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(Image.open(copy)), np.asarray(Image.open(tmp_path / "0.jpg")))
 
 
-def test_the_first_batches_are_no_part_of_a_rate() -> None:
+def test_the_first_batches_are_no_part_of_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
     def slow_start():
-        time.sleep(0.3)
+        nonlocal now
+        now += 0.3
         for _ in range(11):
             yield torch.zeros(4, 1)
-            time.sleep(0.01)
+            now += 0.01
 
-    assert 200 < epoch_rate(slow_start(), skip=1) < 400  # 4 images in 10 ms; 90 with the start
+    monkeypatch.setattr("benchmarks.peers.epochs.time", SimpleNamespace(perf_counter=lambda: now))
+    # Nine batches from the second one's arrival on, ten steps of 10 ms; 90 images/s with the start.
+    assert epoch_rate(slow_start(), skip=1) == pytest.approx(9 * 4 / 0.1)
 
 
 def test_an_epoch_that_is_too_short_to_be_measured_is_an_error() -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.folder_inference import ROWS, title, unmeasured
 from benchmarks.folder_results import average_precision, read_yolo, same_first_class, same_pixels
+from benchmarks.harness import Comparison
 from benchmarks.photo_folder import CLASSES, TRUTH, _moved, write_folder
 
 VOC = """<annotation><object><name>WBC</name><bndbox>
@@ -84,3 +86,11 @@ def test_shares_of_what_is_the_same(tmp_path: Path) -> None:
         mask[0, 0] = value
         Image.fromarray(mask).save(tmp_path / name / "a.png")
     assert same_pixels(tmp_path / "one", tmp_path / "two") == 0.95
+
+
+def test_rows_that_are_missing_are_named() -> None:
+    found = [Comparison(f"{title(row)}, 12 images, cpu", "images/s", 1, row.peer) for row in ROWS.values()]
+    first = next(iter(ROWS.values()))
+    assert unmeasured(found[1:], ["cpu", "cuda"])[0] == f"{title(first)}, cpu, beside {first.peer}"
+    assert len(unmeasured(found, ["cpu", "cuda"])) == len(ROWS)
+    assert all("no CUDA device" in each for each in unmeasured(found, ["cpu"]))

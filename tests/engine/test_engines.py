@@ -110,8 +110,20 @@ def test_many_images_are_measured_on_their_canvases(
     assert 4 <= sum(map(len, seen)) <= 5
 
 
+def test_ways_are_timed_in_turns(ready: tuple[Inference[Any], ModelCard], monkeypatch: pytest.MonkeyPatch) -> None:
+    inference, _ = ready
+    one, two = BATCHES[:1], BATCHES[1:]
+    rates = iter([10.0, 8.0, 1.0, 8.0, 10.0, 8.0])  # in the second turn others had the machine
+    order = []
+    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches, least: order.append((batches, least)) or next(rates))
+    assert engine_choice._in_turns(inference, [one, two], 3) == [10, 8]
+    assert [batches for batches, _ in order] == [one, two] * 3
+    assert sum(least for _, least in order) == pytest.approx(2 * engine_choice._SECONDS)
+
+
+@pytest.mark.parametrize("speed", [1.0, 1e9])  # each way by some images, or by all of them in turns
 def test_canvases_without_border_are_measured_where_an_image_is_broken(
-    ready: tuple[Inference[Any], ModelCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    speed: float, ready: tuple[Inference[Any], ModelCard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     factories.write_folder_per_class(tmp_path / "data", per_class=3, size=(32, 96))
@@ -123,7 +135,9 @@ def test_canvases_without_border_are_measured_where_an_image_is_broken(
     model, card = load_model(tmp_path / "net.safetensors")
     monkeypatch.setattr(engine_choice, "TOO_FEW", 5)
     # An empty batch, which some networks can't predict, would be an error here.
-    monkeypatch.setattr(engine_choice, "_rate", lambda _, batches, *__: min(1 / one.images.numel() for one in batches))
+    monkeypatch.setattr(
+        engine_choice, "_rate", lambda _, batches, *__: min(speed / one.images.numel() for one in batches)
+    )
     chosen = fastest(placed(model, "cpu", "fp32"), card, Walk([tmp_path / "data"]), 4)
     assert chosen.canvases == ((128, 192),)  # of 64 rows of image and 64 of border on both sides
     table = capsys.readouterr().err

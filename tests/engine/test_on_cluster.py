@@ -17,7 +17,7 @@ import torch
 
 import vision_tasks as vt
 from tests.engine.test_going_on import picture
-from vision_tasks.commands.predict import _name_for_others
+from vision_tasks.commands.predict import _Model
 from vision_tasks.engine.cluster_messages import Answer, Order
 from vision_tasks.engine.cluster_worker import Worker
 from vision_tasks.engine.evaluate import Inference
@@ -152,7 +152,7 @@ def test_what_a_worker_misses_is_told_in_a_line(cluster, weights, photos, tmp_pa
     def gone(*_):
         raise UserError("weights.safetensors does not exist")
 
-    monkeypatch.setattr("vision_tasks.commands.predict._ready", gone)
+    monkeypatch.setattr("vision_tasks.commands.predict._begun", gone)
     with pytest.raises(UserError, match=r"a worker of the cluster: weights\.safetensors does not exist"):
         call(weights, photos, tmp_path / "out", engine_cluster="ray")
 
@@ -162,14 +162,14 @@ def test_what_ends_a_worker_is_told_in_a_line(cluster, weights, photos, tmp_path
     def broken(*_):
         raise RuntimeError("the driver is too old")
 
-    monkeypatch.setattr("vision_tasks.commands.predict._ready", broken)
+    monkeypatch.setattr("vision_tasks.commands.predict._begun", broken)
     with pytest.raises(UserError, match="a worker of the cluster ended: RuntimeError: the driver is too old; each"):
         call(weights, photos, tmp_path / "out", engine_cluster="ray")
 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_again_and_again_is_told(cluster, weights, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("vision_tasks.commands.predict._ready", lambda *_: os._exit(1))
+    monkeypatch.setattr("vision_tasks.commands.predict._begun", lambda *_: os._exit(1))
     with pytest.raises(UserError, match=r"a worker of the cluster ended: .*the same call goes on"):
         call(weights, photos, tmp_path / "out", engine_cluster="ray")
 
@@ -195,8 +195,8 @@ def test_workers_get_a_device_that_they_have():
 def test_cards_are_fetched_by_each_machine(monkeypatch, tmp_path):
     found = {"resnet50": Weights("resnet50", tmp_path / "cached.pth", object()), "run": Weights("run", Path("best.st"))}
     monkeypatch.setattr("vision_tasks.commands.predict.resolve", found.get)
-    assert _name_for_others("resnet50") == "resnet50"
-    assert _name_for_others("run") == str(Path.cwd() / "best.st")
+    given = {name: _Model("classify", name, "fp32", "torch", "cpu", None).for_others().weights for name in found}
+    assert given == {"resnet50": "resnet50", "run": str(Path.cwd() / "best.st")}
 
 
 def test_auto_is_for_one_machine(weights, photos, tmp_path):

@@ -150,13 +150,15 @@ def test_boxes_are_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("file", ["net.onnx", "net.xml"])
 @pytest.mark.parametrize("canvas", [(64, 64), (50, 70)])
-def test_masks_are_the_same(canvas: tuple[int, int], tmp_path: Path) -> None:
+def test_masks_are_the_same(canvas: tuple[int, int], file: str, tmp_path: Path) -> None:
     """The second canvas is padded to what the network can divide, inside of the file, too; and has two bands."""
+    pytest.importorskip("onnxruntime" if file == "net.onnx" else "openvino")
     bands = None if canvas == (64, 64) else Bands((2, 1))
     model, card = made(tmp_path, "unet:resnet18", InputSpec(canvas, "letterbox", bands))
-    export_model(model, card, "onnx", tmp_path / "net.onnx")
-    other, _ = load_model(tmp_path / "net.onnx")
+    export_model(model, card, "onnx" if file == "net.onnx" else "openvino", tmp_path / file)
+    other, _ = load_model(tmp_path / file)
     images = torch.rand(3, card.input.channels, *canvas)
     one, two = model.predict(images), other.predict(images)
     torch.testing.assert_close(two.probability, one.probability, atol=1e-4, rtol=0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from vision_tasks.engine.earlier_outputs import FAILURES, refuse_earlier, remove
 from vision_tasks.engine.engine_choice import Chosen, fastest
 from vision_tasks.engine.engines import AUTO, with_engine
 from vision_tasks.engine.evaluate import Inference
+from vision_tasks.engine.image_writer import ImageWriter
 from vision_tasks.engine.on_cluster import device_of_workers, require_cluster, work_of
 from vision_tasks.engine.progress import Bar, say
 from vision_tasks.engine.sources import Walk
 from vision_tasks.engine.sources.folder import absolute
-from vision_tasks.engine.store import Outcomes
+from vision_tasks.engine.store import Outcomes, Store
 from vision_tasks.errors import UserError, some, unknown_name
 from vision_tasks.files import sha256_of
 from vision_tasks.models.agreement import LEAST
@@ -77,33 +78,22 @@ def predict(
     chosen = _formats(record, formats)
     refuse_earlier(record, Path(out), restart)
     least = conf if tile is None else None  # tiles are put together by what is seen less surely, too
-    here = "cpu" if engine_cluster else device  # whose machines have their own
-    record, model, card = _loaded(task, weights, here, precision)
-    if "drawings" in chosen and (names := unwritable(card.classes)):
-        say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
+    asked = _Model(task, weights, precision, engine, decode, least)
+    record, model, card = asked.loaded("cpu" if engine_cluster else device)  # a cluster's machines have their own
+    asked = replace(asked, precision=model.precision)
+    _tell_of_fonts(card, chosen)
     # The folder that is written to is never looked through: an earlier call's drawings are no pictures of the user's.
     walk = _looked_at(Walk([source] if isinstance(source, str | Path) else source, Path(out)), watch)
-    asked_precision = model.precision
-    way = Chosen(model) if engine_cluster else _way(model, card, engine, walk, batch_size, least)
+    way = Chosen(model) if engine_cluster else asked.way(model, card, walk, batch_size)
     path = None if engine_cluster else DevicePath.to(model.device, decode)
     folder = output_folder(Path(out))
     if restart:
         remove_earlier(record, folder)
-    fingerprint = {
-        "task": record.name, "weights": _weights_id(weights), "conf": f"{conf:g}",
-        "max-detections": str(max_detections), "tile": str(tile), "format": ",".join(chosen),
-        "precision": asked_precision, "engine": engine, "decode": decode,
-    }  # fmt: skip
     settings = inference.Settings(
-        chosen, Report(conf, max_detections), batch_size, tile, path, watch, fingerprint, way.at_once, way.canvases
+        chosen, Report(conf, max_detections), batch_size, tile, path, watch, at_once=way.at_once, canvases=way.canvases
     )
-    with ExitStack() as stack:
-        elsewhere = None
-        if engine_cluster:
-            there = device_of_workers(device, engine, way.inference)
-            loaded = partial(_loaded, task, _name_for_others(weights), there, asked_precision)
-            ready = partial(_ready, loaded, engine, least, settings, decode)
-            elsewhere = stack.enter_context(work_of(ready, there != "cpu", batch_size, tile))
+    settings = replace(settings, fingerprint=asked.fingerprint(settings))
+    with _on_cluster(asked, device, model, settings) if engine_cluster else nullcontext() as elsewhere:
         summary = inference.predict(way.inference, record, walk, card.input, folder, settings, elsewhere)
     for remark in path.remarks() if path else ():
         say(remark)
@@ -111,6 +101,55 @@ def predict(
     if not summary.predicted and not watch:
         raise UserError(f"none of {summary.failed} images could be predicted; {folder / FAILURES} says why")
     return summary
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What predicts, as it was asked for: here, or on the machines of a cluster."""
+
+    task: str
+    weights: PathLike
+    precision: str
+    engine: str
+    decode: str
+    least: float | None  # boxes below this score are left out before they are compared with one another; None = none
+
+    def loaded(self, device: str) -> tuple[Task[Any], Inference[Any], ModelCard]:
+        """The task's record and the checkpoint's model."""
+        record = get_task(self.task)
+        model, card = load_for(record, self.weights, device, self.precision)
+        return suited(record, card.exclusive), model, card
+
+    def way(self, model: Inference[Any], card: ModelCard, walk: Walk, batch_size: int) -> Chosen[Any]:
+        """How this machine predicts; `auto` looks at the first images by a walk of its own."""
+        if self.engine == AUTO:
+            if self.least is not None:  # engines are compared by less sure boxes, too
+                leave_out_below(model.model, min(self.least, LEAST))
+            way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
+        else:
+            way = Chosen(with_engine(model, card, self.engine))
+        self.leave_out(way.inference)
+        return way
+
+    def leave_out(self, model: Inference[Any]) -> None:
+        """Let `model` predict nothing that nobody will be told of."""
+        if self.least is not None:
+            leave_out_below(model.model, self.least)
+
+    def fingerprint(self, settings: inference.Settings) -> dict[str, str]:
+        """What the rows depend on, by the names of options; weights by what they hold, wherever they lie."""
+        report = settings.report
+        return {
+            "task": self.task, "weights": sha256_of(_file_of(self.weights))[:16], "conf": f"{report.confidence:g}",
+            "max-detections": str(report.max_detections), "tile": str(settings.tile),
+            "format": ",".join(settings.formats), "precision": self.precision, "engine": self.engine,
+            "decode": self.decode,
+        }  # fmt: skip
+
+    def for_others(self) -> _Model:
+        """The same on another machine: what a card names is fetched by each, a file must be there by its whole path."""
+        named = resolve(self.weights).card
+        return replace(self, weights=str(self.weights) if named else str(absolute(_file_of(self.weights))))
 
 
 def _require_tiles(record: Task[Any], tile: int | None) -> None:
@@ -140,61 +179,39 @@ def _looked_at(walk: Walk, watch: bool) -> Walk:
     return walk
 
 
-def _way(
-    model: Inference[Any], card: ModelCard, engine: str, walk: Walk, batch_size: int, least: float | None
-) -> Chosen[Any]:
-    """How this machine predicts; `auto` looks at the first images by a walk of its own."""
-    if engine == AUTO:
-        if least is not None:  # engines are compared by less sure boxes, too
-            leave_out_below(model.model, min(least, LEAST))
-        way = fastest(model, card, Walk(walk.sources, walk.without), batch_size)
-    else:
-        way = Chosen(with_engine(model, card, engine))
-    if least is not None:
-        leave_out_below(way.inference.model, least)
-    return way
-
-
-def _weights_id(weights: PathLike) -> str:
-    """What other weights would differ in, wherever they lie."""
-    return sha256_of(_file_of(weights))[:16]
-
-
 def _file_of(weights: PathLike) -> Path:
     file = resolve(weights).file
     assert file is not None  # it was loaded
     return file
 
 
-def _name_for_others(weights: PathLike) -> str:
-    """What `weights` are on another machine: a card is fetched by each, a file must be there by its whole path."""
-    return str(weights) if resolve(weights).card else str(absolute(_file_of(weights)))
+def _on_cluster(
+    asked: _Model, device: str, model: Inference[Any], settings: inference.Settings
+) -> AbstractContextManager[Callable[[ImageWriter[Any], Store, Bar], inference.Work]]:
+    """What works on the machines of a cluster, in the block."""
+    there = device_of_workers(device, asked.engine, model)
+    ready = partial(_begun, asked.for_others(), there, settings)
+    return work_of(ready, there != "cpu", settings.batch_size, settings.tile)
 
 
-def _loaded(task: str, weights: PathLike, device: str, precision: str) -> tuple[Task[Any], Inference[Any], ModelCard]:
-    """A task's record and a checkpoint's model."""
-    record = get_task(task)
-    model, card = load_for(record, weights, device, precision)
-    return suited(record, card.exclusive), model, card
-
-
-def _ready(
-    loaded: Callable[[], tuple[Task[Any], Inference[Any], ModelCard]], engine: str,
-    least: float | None, settings: inference.Settings, decode: str,
-) -> Begin:  # fmt: skip
+def _begun(asked: _Model, device: str, settings: inference.Settings) -> Begin:
     """What a worker of a cluster begins its work by."""
-    record, model, card = loaded()
-    model = with_engine(model, card, engine)
-    if least is not None:
-        leave_out_below(model.model, least)
+    record, model, card = asked.loaded(device)
+    model = with_engine(model, card, asked.engine)
+    asked.leave_out(model)
     readers = max(2, torch.get_num_threads())  # the machine is shared with other workers
-    settings = replace(settings, device_path=DevicePath.to(model.device, decode), workers=readers)
+    settings = replace(settings, device_path=DevicePath.to(model.device, asked.decode), workers=readers)
 
     def begin(folder: Path, outcomes: Outcomes) -> inference.Here[Any]:
         writer = inference.image_writer(model, record, folder, settings, outcomes)
         return inference.Here(model, card.input, settings, outcomes, writer, Bar("predicting", None, None))
 
     return begin
+
+
+def _tell_of_fonts(card: ModelCard, formats: Sequence[str]) -> None:
+    if "drawings" in formats and (names := unwritable(card.classes)):
+        say(f"no font here can write {some(names)}: drawn by their numbers; a font that can, if installed, is found")
 
 
 def _tell(summary: inference.Summary, written: Sequence[str], folder: Path) -> None:

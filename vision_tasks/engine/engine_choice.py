@@ -160,27 +160,37 @@ def in_other_batches(
     canvases: Sequence[Size],
 ) -> list[Measured]:  # fmt: skip
     """The `best` engine with these and with smaller batches, and with those without border."""
+    by_image = _by_image(batches, expected)
     takes_long = sum(map(len, batches)) > _SECONDS * best.rate
     timed = _first(batches, SAMPLE) if takes_long else batches
     shapes = {best: timed}
     if canvases:
         shaped = list(trimmed(batches, canvases, batch_size))
-        told = _agreement_of_trimmed(_by_image(batches, expected), ready, shaped)
-        without_border = replace(best, share=told.share, enough=told.enough, trimmed=True)
+        without_border = _compared(replace(best, trimmed=True), by_image, ready, shaped)
         shapes[without_border] = list(trimmed(timed, canvases, batch_size)) if takes_long else shaped
-    sizes = (0, *(size for size in _SIZES if size < batch_size))
-    given = {
-        replace(way, batch_size=size): list(parted(shaped, size or batch_size))
-        for size in sizes for way, shaped in shapes.items()
-    }  # fmt: skip
+    given = {}
+    for size in (0, *(size for size in _SIZES if size < batch_size)):
+        for way, whole in shapes.items():
+            smaller = list(parted(whole, size or batch_size))
+            # Some engines compute a single image by another graph than several.
+            told = _compared(way, by_image, ready, smaller) if size == 1 and way.enough else way
+            given[replace(told, batch_size=size)] = smaller
     rates = _in_turns(ready, list(given.values()), 1 if takes_long else _TURNS)
     return [replace(way, rate=rate) for way, rate in zip(given, rates, strict=True)]
 
 
-def _agreement_of_trimmed(
+def _compared(
+    way: Measured, expected: Mapping[str, tuple[T, ImageInfo]], ready: Inference[T], shaped: Sequence[Batch[T]]
+) -> Measured:
+    """`way`, of which is known how far it says what is expected."""
+    told = _agreement_by_image(expected, ready, shaped)
+    return replace(way, share=told.share, enough=told.enough)
+
+
+def _agreement_by_image(
     expected: Mapping[str, tuple[T, ImageInfo]], ready: Inference[T], shaped: Sequence[Batch[T]]
 ) -> Agreement:
-    """How far `ready` says of images without border what is `expected` of each by its id; in original pixels."""
+    """How far `ready` says of images in other batches what is `expected` of each by its id; in original pixels."""
     return pooled(
         agreement(to_original(*expected[info.id]), to_original(one, info))  # one at a time, for originals may be large
         for batch in shaped

@@ -51,35 +51,39 @@ def open_openvino(path: Path, key: str, threads: int, precision: Precision = "fp
     except RuntimeError:
         raise UserError(f"{path} is not an OpenVINO model, or is damaged") from None
     text = json.loads(model.get_rt_info([key]).value) if model.has_rt_info([key]) else None
-    return Opened(text, lambda: _Network(partial(_compiled, core, _taking_one(model), threads, precision)))
+    return Opened(text, lambda: _Network(partial(_compiled, core, _taking_one(model), threads, precision), threads))
 
 
 class _Network:
     """A network that gets images one by one: a single one by all threads, several of them side by side.
 
     Two threads at two images are faster than both at one, for neither waits for the other between layers; and what is
-    said of an image depends on no other one.
+    said of an image depends on no other one, but for rounding where it is alone.
     """
 
-    def __init__(self, compiled: Callable[[str], Any]) -> None:
-        self._compiled = compiled  # by OpenVINO's name of what matters
+    def __init__(self, compiled: Callable[[int], Any], threads: int) -> None:
+        self._compiled = compiled  # for so many images at once
+        self._threads = threads
         self._alone: Any = None
         self._side_by_side: _Requests | None = None
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images.detach().cpu().permute(0, 2, 3, 1).contiguous().numpy()
         if len(pixels) == 1:
-            self._alone = self._alone or self._compiled("LATENCY")
+            self._alone = self._alone or self._compiled(1)
             found = self._alone(pixels, share_inputs=True)
             return tuple(torch.from_numpy(found[place]) for place in range(len(self._alone.outputs)))
-        self._side_by_side = self._side_by_side or _Requests(self._compiled("THROUGHPUT"))
+        wanted = max(2, min(len(pixels), self._threads))  # made for more than come, threads would have nothing to do
+        if self._side_by_side is None or self._side_by_side.most < wanted:
+            self._side_by_side = _Requests(self._compiled(wanted), wanted)
         return tuple(map(torch.from_numpy, self._side_by_side(pixels)))
 
 
 class _Requests:
-    """A compiled network that computes several images side by side."""
+    """A compiled network that computes several images side by side, `most` at once."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, most: int) -> None:
+        self.most = most
         self._compiled = compiled
         self._shapes = [tuple(port.shape) for port in compiled.outputs]
         self._requests = self._made()
@@ -115,11 +119,12 @@ class _Requests:
             request.wait()
 
 
-def _compiled(core: Any, model: Any, threads: int, precision: Precision, hint: str) -> Any:
+def _compiled(core: Any, model: Any, threads: int, precision: Precision, at_once: int) -> Any:
     settings = {
         "INFERENCE_PRECISION_HINT": _TYPES[precision],  # its own choice depends on the machine
         "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": hint,
+        "PERFORMANCE_HINT": "THROUGHPUT" if at_once > 1 else "LATENCY",
+        "PERFORMANCE_HINT_NUM_REQUESTS": at_once,
         "ENABLE_CPU_PINNING": False,  # threads that decode need cores, too
     }
     return core.compile_model(model, "CPU", settings)

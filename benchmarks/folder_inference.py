@@ -184,7 +184,7 @@ def unmeasured(found: Sequence[Comparison], devices: Sequence[str]) -> list[str]
     wanted = [(title(row), device, row.peer) for device in devices for row in ROWS.values()]
     missing = [f"{what}, {device}, beside {peer}" for what, device, peer in wanted if (what, device, peer) not in there]
     if "cuda" not in devices:
-        missing += [f"{title(row)} on CUDA beside {row.peer}: no CUDA device" for row in ROWS.values()]
+        missing += [f"{title(row)} on CUDA beside {row.peer} (target 5): no CUDA device" for row in ROWS.values()]
     return missing or ["nothing of the table"]
 
 

@@ -11,6 +11,7 @@ import torch
 from tests.models.yolo import yolo
 from vision_tasks.engine.export import export_model
 from vision_tasks.errors import UserError
+from vision_tasks.models.base import TaskModel
 from vision_tasks.models.checkpoint import KEY, ModelCard, load_model, save_model
 from vision_tasks.models.exportable import Exportable
 from vision_tasks.models.exported import ExportedModel
@@ -97,34 +98,32 @@ def test_openvino_predicts_what_the_network_does(
         load_model(tmp_path / "net.xml")
 
 
-def test_what_openvino_says_of_an_image_depends_on_no_other(
-    digits: tuple[Path, Exportable[Any], ModelCard], tmp_path: Path
-) -> None:
+@pytest.fixture
+def in_openvino(digits: tuple[Path, Exportable[Any], ModelCard], tmp_path: Path) -> TaskModel[Any]:
     pytest.importorskip("openvino")
     _, model, card = digits
     export_model(model, card, "openvino", tmp_path / "net.xml")
-    other, _ = load_model(tmp_path / "net.xml")
+    return load_model(tmp_path / "net.xml")[0]
+
+
+def test_what_openvino_says_of_an_image_depends_on_no_other(in_openvino: TaskModel[Any]) -> None:
     images = torch.rand(4 * torch.get_num_threads() + 3, 3, 28, 28)  # more than are underway at once
-    together = other.predict(images).weight
+    together = in_openvino.predict(images).weight
     kept = together.clone()
-    turned = other.predict(images.flip(0)).weight
+    turned = in_openvino.predict(images.flip(0)).weight
     assert torch.equal(turned.flip(0), together)
     assert torch.equal(together, kept)  # the next call writes into other memory
-    assert torch.equal(other.predict(images[:2]).weight, together[:2])
-    alone = torch.cat([other.predict(image[None]).weight for image in images])
+    assert torch.equal(in_openvino.predict(images[:2]).weight, together[:2])
+    alone = torch.cat([in_openvino.predict(image[None]).weight for image in images])
     torch.testing.assert_close(alone, together, atol=1e-6, rtol=0)
 
 
-def test_openvino_goes_on_after_an_error(digits: tuple[Path, Exportable[Any], ModelCard], tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
-    _, model, card = digits
-    export_model(model, card, "openvino", tmp_path / "net.xml")
-    other, _ = load_model(tmp_path / "net.xml")
+def test_openvino_goes_on_after_an_error(in_openvino: TaskModel[Any]) -> None:
     images = torch.rand(3, 3, 28, 28)
-    before = other.predict(images).weight
+    before = in_openvino.predict(images).weight
     with pytest.raises(RuntimeError):
-        other.predict(torch.rand(3, 3, 20, 20))
-    assert torch.equal(other.predict(images).weight, before)
+        in_openvino.predict(torch.rand(3, 3, 20, 20))
+    assert torch.equal(in_openvino.predict(images).weight, before)
 
 
 @pytest.mark.slow
@@ -150,15 +149,16 @@ def test_boxes_are_the_same(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["net.onnx", "net.xml"])
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
 @pytest.mark.parametrize("canvas", [(64, 64), (50, 70)])
-def test_masks_are_the_same(canvas: tuple[int, int], file: str, tmp_path: Path) -> None:
+def test_masks_are_the_same(canvas: tuple[int, int], to: str, tmp_path: Path) -> None:
     """The second canvas is padded to what the network can divide, inside of the file, too; and has two bands."""
-    pytest.importorskip("onnxruntime" if file == "net.onnx" else "openvino")
+    pytest.importorskip({"onnx": "onnxruntime"}.get(to, to))
     bands = None if canvas == (64, 64) else Bands((2, 1))
     model, card = made(tmp_path, "unet:resnet18", InputSpec(canvas, "letterbox", bands))
-    export_model(model, card, "onnx" if file == "net.onnx" else "openvino", tmp_path / file)
-    other, _ = load_model(tmp_path / file)
+    file = tmp_path / f"net{SUFFIX[to]}"
+    export_model(model, card, to, file)
+    other, _ = load_model(file)
     images = torch.rand(3, card.input.channels, *canvas)
     one, two = model.predict(images), other.predict(images)
     torch.testing.assert_close(two.probability, one.probability, atol=1e-4, rtol=0)

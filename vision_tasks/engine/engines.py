@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Never
 
@@ -84,17 +84,10 @@ class OnCanvases(Exportable[Any]):
         super().__init__()
         self.info = model.info
         self._decoder = model.decoder
-        self._start = start
-        self._started: dict[Size, ExportedModel[Any]] = {}
+        self.started = cache(start)  # the model for a canvas; raises UserError where there can't be one
 
     def outputs(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.started((images.shape[-2], images.shape[-1])).outputs(images)
-
-    def started(self, size: Size) -> ExportedModel[Any]:
-        """The model for that canvas. Raises UserError where there can't be one."""
-        if size not in self._started:
-            self._started[size] = self._start(size)
-        return self._started[size]
 
     @property
     def decoder(self) -> Decoder[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -31,18 +32,11 @@ class BackboneElsewhere(nn.Module):
     def __init__(self, names: tuple[str, ...], start: Callable[[Size], Run]) -> None:
         super().__init__()
         self.names = names
-        self._start = start
-        self._runs: dict[Size, Run] = {}
+        self.started = cache(start)  # what computes the maps of a canvas; raises UserError where nothing can
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         run = self.started((images.shape[-2], images.shape[-1]))
         return OrderedDict(zip(self.names, run(images), strict=True))
-
-    def started(self, size: Size) -> Run:
-        """What computes the maps of that canvas. Raises UserError where nothing can."""
-        if size not in self._runs:
-            self._runs[size] = self._start(size)
-        return self._runs[size]
 
 
 class MapsInOrder(nn.Module):
